@@ -1,0 +1,104 @@
+"""LabelSpec: what a mask value means, decided once and used by data, metrics, reports and serving."""
+
+from __future__ import annotations
+
+import colorsys
+import dataclasses
+
+import numpy as np
+
+DEFAULT_IGNORE_INDEX = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelSpec:
+    """The classes of a data set and the mask values that stand for them.
+
+    Class ids run from 0 to `num_classes - 1` in the order of `names`. Every raw mask value
+    outside `raw_values` is void: it becomes `ignore_index`, and neither loss nor metric sees it.
+
+    Attributes:
+        names: Class names; the position is the class id.
+        raw_values: For each class the value that stands for it in the mask files.
+        palette: For each class an RGB colour, 0..255. Empty: `default_palette`.
+        ignore_index: The value of void pixels after mapping; no class id.
+        strict: A raw value that is neither named nor `ignore_index` is an error, not void.
+
+    Raises:
+        ValueError: No classes, lengths that differ, repeated names or values, or an
+            `ignore_index` that is a class id.
+    """
+
+    names: tuple[str, ...]
+    raw_values: tuple[int, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    ignore_index: int = DEFAULT_IGNORE_INDEX
+    strict: bool = False
+
+    def __post_init__(self):
+        if not self.names:
+            raise ValueError("a label spec needs at least one class name, received none")
+        if not self.raw_values:
+            object.__setattr__(self, "raw_values", tuple(range(len(self.names))))
+        if not self.palette:
+            object.__setattr__(self, "palette", default_palette(len(self.names)))
+        self._check_lengths()
+        if 0 <= self.ignore_index < self.num_classes:
+            raise ValueError(
+                f"ignore index {self.ignore_index} is the class id of "
+                f"{self.names[self.ignore_index]!r}: set --ignore_index to a value of at least "
+                f"{self.num_classes}, or a negative one"
+            )
+
+    def _check_lengths(self):
+        for field in ("raw_values", "palette"):
+            if len(getattr(self, field)) != len(self.names):
+                raise ValueError(
+                    f"{field} has {len(getattr(self, field))} entries for {len(self.names)} classes"
+                )
+        for field in ("names", "raw_values"):
+            values = getattr(self, field)
+            repeated = sorted({str(value) for value in values if values.count(value) > 1})
+            if repeated:
+                raise ValueError(f"{field} must differ, received twice: {', '.join(repeated)}")
+        if min(self.raw_values) < 0:
+            raise ValueError(f"raw mask values must be at least 0, received {min(self.raw_values)}")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, void not counted."""
+        return len(self.names)
+
+    @property
+    def id2label(self) -> dict[int, str]:
+        """Class id -> name, as in a Hugging Face config."""
+        return dict(enumerate(self.names))
+
+    @property
+    def label2id(self) -> dict[str, int]:
+        """Name -> class id, as in a Hugging Face config."""
+        return {name: class_id for class_id, name in enumerate(self.names)}
+
+    def lookup_table(self) -> np.ndarray:
+        """Returns int32 `[max(raw_values) + 2]`: raw value -> class id.
+
+        The last entry is `ignore_index`: clip larger raw values to it.
+        """
+        table = np.full(max(self.raw_values) + 2, self.ignore_index, np.int32)
+        table[list(self.raw_values)] = np.arange(self.num_classes)
+        return table
+
+
+def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
+    """Distinct RGB colours, 0..255: hues a golden ratio apart, in three alternating brightnesses.
+
+    Neighbouring class ids get hues about 222 degrees apart, for any number of classes.
+    """
+    golden_ratio = 0.618033988749895
+    colors = []
+    for class_id in range(num_classes):
+        hue = (0.03 + class_id * golden_ratio) % 1.0
+        value = (0.95, 0.7, 0.85)[class_id % 3]
+        rgb = colorsys.hsv_to_rgb(hue, 0.75, value)
+        colors.append(tuple(round(255 * channel) for channel in rgb))
+    return tuple(colors)
