@@ -1,12 +1,5 @@
 """SegFormer for Keras: the only package that knows transformers."""
 
-import importlib
+from tfseg import lazy_submodules
 
-
-def __getattr__(name: str):
-    try:
-        return importlib.import_module(f"{__name__}.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"{__name__}.{name}":
-            raise
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+__getattr__ = lazy_submodules(__name__)
