@@ -1,0 +1,200 @@
+"""Flags made from the configuration dataclasses, and the frame that every entry point runs in."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import app, flags
+
+from tfseg import config as config_lib
+from tfseg import config_io, validation
+from tfseg.errors import UserError
+
+# Read by the C++ and Hub libraries when they are imported: errors only.
+_QUIET_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "GRPC_VERBOSITY": "ERROR",
+    "ABSL_MIN_LOG_LEVEL": "2",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TFDS_SHOW_PROGRESS": "0",
+}
+
+
+class _TupleParser(flags.ArgumentParser):
+    """Parses `288,384` into a tuple of ints or floats; `repeat` doubles a single number."""
+
+    syntactic_help = "numbers separated by commas"
+
+    def __init__(self, item_type: type, repeat: bool):
+        super().__init__()
+        self._item_type = item_type
+        self._repeat = repeat
+
+    def parse(self, argument: Any) -> tuple:
+        if isinstance(argument, tuple):
+            return argument
+        try:
+            items = tuple(self._item_type(part) for part in argument.split(",") if part.strip())
+        except ValueError:
+            raise ValueError(
+                f"expected {self._item_type.__name__} values separated by commas"
+            ) from None
+        return items * 2 if self._repeat and len(items) == 1 else items
+
+    def flag_type(self) -> str:
+        return f"comma-separated {self._item_type.__name__}s"
+
+
+class _TupleSerializer(flags.ArgumentSerializer):
+    def serialize(self, value: tuple) -> str:
+        return config_io.format_value(value)
+
+
+class _OptionalParser(flags.ArgumentParser):
+    """Accepts `none` for a field whose default is a value and which may have none."""
+
+    def __init__(self, parser: flags.ArgumentParser):
+        super().__init__()
+        self._parser = parser
+        self.syntactic_help = f"{parser.syntactic_help} or none"
+
+    def parse(self, argument: Any) -> Any:
+        is_none = argument is None or str(argument).lower() == "none"
+        return _NONE if is_none else self._parser.parse(argument)
+
+    def flag_type(self) -> str:
+        return f"{self._parser.flag_type()} or none"
+
+
+class _None:
+    """A given `none`; absl takes a plain None for "not given"."""
+
+    def __str__(self) -> str:
+        return "none"
+
+
+_NONE = _None()
+
+
+def define_train_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one flag for each field of `TrainConfig`'s sections."""
+    for section in dataclasses.fields(config_lib.TrainConfig):
+        _define(section.default, flag_values)
+
+
+def define_eval_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one flag for each field of `EvalConfig`'s sections."""
+    for section in dataclasses.fields(config_lib.EvalConfig):
+        _define(section.default, flag_values)
+
+
+def define_predict_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one flag for each field of `PredictConfig`."""
+    _define(config_lib.PredictConfig(), flag_values)
+
+
+def define_export_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one flag for each field of `ExportConfig`."""
+    _define(config_lib.ExportConfig(), flag_values)
+
+
+def config_from_flags(config_class: type, flag_values: flags.FlagValues = flags.FLAGS) -> Any:
+    """Builds `config_class` from parsed flags.
+
+    Raises:
+        UserError: A value is not allowed, or a required flag is missing.
+    """
+    fields = dataclasses.fields(config_class)
+    if dataclasses.is_dataclass(fields[0].default):
+        sections = {
+            field.name: config_from_flags(type(field.default), flag_values) for field in fields
+        }
+        return config_class(**sections)
+    values = {field.name: flag_values[field.name].value for field in fields}
+    config = config_class(
+        **{name: None if value is _NONE else value for name, value in values.items()}
+    )
+    validation.require(config)
+    return config
+
+
+def flagfile_text(config: config_lib.TrainConfig, command: str) -> str:
+    """Returns a flagfile that repeats a run: every field that has a value."""
+    lines = [f"# Repeats this run: {command}"]
+    for section in dataclasses.fields(config):
+        values = getattr(config, section.name)
+        for field in dataclasses.fields(values):
+            value = getattr(values, field.name)
+            if value is not None and value != ():
+                lines.append(f"--{field.name}={config_io.format_value(value)}")
+            elif field.default is not None and value is None:
+                lines.append(f"--{field.name}=none")
+    return "\n".join(lines) + "\n"
+
+
+def run(main: Callable[[Sequence[str]], None], *, takes_arguments: bool = False) -> None:
+    """Parses flags and runs `main`; a user's mistake ends in one line and exit code 1."""
+    for name, value in _QUIET_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    app.run(lambda argv: _guard(main, argv, takes_arguments))
+
+
+def _guard(main: Callable[[Sequence[str]], None], argv: Sequence[str], takes_arguments: bool):
+    try:
+        if len(argv) > 1 and not takes_arguments:
+            raise UserError(f"unexpected word {argv[1]!r}: flags start with --, see --help")
+        main(argv)
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(f"no space left on the device that holds {error.filename or 'the output folder'}")
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from the newest checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(1)
+
+
+def _define(defaults: Any, flag_values: flags.FlagValues) -> None:
+    hints = typing.get_type_hints(type(defaults))
+    for field in dataclasses.fields(defaults):
+        choices = field.metadata.get("choices")
+        help_text = field.metadata["help"] + (f"; one of {', '.join(choices)}" if choices else "")
+        _define_one(field.name, hints[field.name], field.default, help_text, flag_values)
+
+
+def _define_one(
+    name: str, hint: Any, default: Any, help_text: str, flag_values: flags.FlagValues
+) -> None:
+    arguments = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    base = arguments[0]
+    if base is bool:
+        flags.DEFINE_boolean(name, default, help_text, flag_values=flag_values)
+        return
+    parser, serializer = _parser_for(base)
+    if type(None) in arguments and default is not None:
+        parser = _OptionalParser(parser)
+    flags.DEFINE(parser, name, default, help_text, flag_values, serializer)
+
+
+def _parser_for(base: Any) -> tuple[flags.ArgumentParser, flags.ArgumentSerializer]:
+    if typing.get_origin(base) is tuple:
+        items = typing.get_args(base)
+        return _TupleParser(items[0], repeat=items == (int, int)), _TupleSerializer()
+    parsers = {int: flags.IntegerParser, float: flags.FloatParser, str: flags.ArgumentParser}
+    return parsers[base](), flags.ArgumentSerializer()

@@ -1,0 +1,61 @@
+"""Configurations as text: JSON, flag values, and what differs between two of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from tfseg.config import TrainConfig
+from tfseg.errors import UserError
+from tfseg.validation import join
+
+
+def to_json(config: Any) -> str:
+    """Returns the configuration as indented JSON, sections as objects."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def train_config_from_json(text: str) -> TrainConfig:
+    """Rebuilds a `TrainConfig` from `to_json`'s text.
+
+    Raises:
+        UserError: The text is no such JSON, or a field of it is unknown.
+    """
+    try:
+        values = json.loads(text)
+        sections = {
+            section.name: type(section.default)(
+                **{key: _as_tuple(value) for key, value in values[section.name].items()}
+            )
+            for section in dataclasses.fields(TrainConfig)
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"not a configuration that this version of tfseg wrote: {error}; "
+            "choose another --model_dir"
+        ) from error
+    return TrainConfig(**sections)
+
+
+def changed_fields(old: TrainConfig, new: TrainConfig) -> list[str]:
+    """Returns `"--name=old, now new"` for each field that a resumed run must not change."""
+    changes = []
+    for section in dataclasses.fields(TrainConfig):
+        old_section, new_section = getattr(old, section.name), getattr(new, section.name)
+        for field in dataclasses.fields(old_section):
+            before, after = getattr(old_section, field.name), getattr(new_section, field.name)
+            if before != after and not field.metadata.get("resumable"):
+                changes.append(f"--{field.name}={format_value(before)}, now {format_value(after)}")
+    return changes
+
+
+def format_value(value: Any) -> str:
+    """Returns a value as its flag takes it: lists with commas, booleans in lower case."""
+    if isinstance(value, tuple):
+        return join(value)
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
