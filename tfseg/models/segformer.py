@@ -1,0 +1,148 @@
+"""SegFormer for Keras: build, load and save.
+
+Channels-first tensors, quarter-size logits as a special case, and transformers' own names end in
+this package: outside, a model maps normalised `[batch, height, width, 3]` to logits
+`[batch, height, width, num_classes]`. https://arxiv.org/abs/2105.15203
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from transformers import SegformerConfig
+from transformers.models.segformer import modeling_tf_segformer as hf
+
+from tfseg.data.labels import LabelSpec
+from tfseg.data.transforms import Preprocessing, resize_logits
+from tfseg.errors import UserError
+from tfseg.models import checkpoint, initializers, layers
+
+# Table 6 of the paper: channels a stage, blocks a stage, channels of the decode head.
+_SMALL, _LARGE = (32, 64, 160, 256), (64, 128, 320, 512)
+_BACKBONES = {
+    "mit-b0": (_SMALL, (2, 2, 2, 2), 256),
+    "mit-b1": (_LARGE, (2, 2, 2, 2), 256),
+    "mit-b2": (_LARGE, (3, 4, 6, 3), 768),
+    "mit-b3": (_LARGE, (3, 4, 18, 3), 768),
+    "mit-b4": (_LARGE, (3, 8, 27, 3), 768),
+    "mit-b5": (_LARGE, (3, 6, 40, 3), 768),
+}
+
+
+class Segformer(tf.keras.Model):
+    """SegFormer on channels-last images.
+
+    Attributes:
+        labels: The classes, in the order of the logits' last axis.
+        preprocessing: What the model expects to have been done to an image.
+        network: Hugging Face's model, which owns the weights.
+        upsample_logits: Whether a call resizes the logits to the images' size; where the loss or
+            metric fuses the upsampling, they stay at a quarter of it.
+    """
+
+    def __init__(
+        self, config: SegformerConfig, labels: LabelSpec, preprocessing: Preprocessing, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.labels = labels
+        self.preprocessing = preprocessing
+        self.upsample_logits = True
+        self.network = hf.TFSegformerForSemanticSegmentation(config)
+        layers.use_exact_layers(self.network)
+        self.network.build_in_name_scope()
+        self.built = True
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns float32 logits `[batch, height, width, num_classes]`.
+
+        Args:
+            inputs: float32 `[batch, height, width, 3]`, normalised as `preprocessing` does.
+            training: Dropout, stochastic depth and batch statistics are on.
+        """
+        encoded = self.network.segformer.encoder(
+            inputs, output_hidden_states=True, training=training
+        )
+        logits = self.network.decode_head(encoded.hidden_states, training=training)
+        return resize_logits(logits, tf.shape(inputs)[1:3]) if self.upsample_logits else logits
+
+
+def build_model(
+    labels: LabelSpec,
+    image_size: tuple[int, int],
+    *,
+    backbone: str = "mit-b0",
+    init_from: str = "scratch",
+    revision: str | None = None,
+    freeze_encoder: bool = False,
+    seed: int = 0,
+) -> Segformer:
+    """Builds a SegFormer for `labels`, from scratch or with the weights of `init_from`.
+
+    Args:
+        labels: The classes to predict.
+        image_size: (height, width) in pixels that `preprocessing` resizes to.
+        backbone: `mit-b0` to `mit-b5`; used for `scratch` only.
+        init_from: `scratch`, a Hub id, or a folder in PyTorch's or TensorFlow's layout. What the
+            checkpoint lacks, or holds for another number of classes, is freshly drawn.
+        revision: Branch, tag or commit of a Hub id.
+        freeze_encoder: Only the decode head is trainable.
+        seed: Seed of the freshly drawn weights.
+
+    Raises:
+        UserError: `init_from` cannot be found or is no SegFormer.
+    """
+    if init_from == "scratch":
+        config, folder, preprocessing = _scratch_config(backbone), None, Preprocessing(image_size)
+    else:
+        folder = checkpoint.find_folder(init_from, revision, flag="init_from")
+        config = checkpoint.read_config(folder)
+        preprocessing = checkpoint.read_preprocessing(folder, image_size)
+    checkpoint.set_labels(config, labels)
+    model = Segformer(config, labels, preprocessing)
+    initializers.initialize(model.network, seed)
+    if folder is not None:
+        checkpoint.load_weights(model.network, folder, allow_fresh_head=True)
+    model.network.segformer.trainable = not freeze_encoder
+    return model
+
+
+def load_model(path: str, *, revision: str | None = None) -> Segformer:
+    """Loads a fine-tuned SegFormer.
+
+    Args:
+        path: A Hub id, or a folder written by tfseg, PyTorch transformers or TF transformers.
+        revision: Branch, tag or commit of a Hub id.
+
+    Returns:
+        A `keras.Model`: normalised `[batch, height, width, 3]` -> logits
+        `[batch, height, width, num_classes]`.
+
+    Raises:
+        UserError: Nothing is there, or a weight is missing.
+    """
+    folder = checkpoint.find_folder(path, revision, flag="model")
+    config = checkpoint.read_config(folder)
+    model = Segformer(
+        config, checkpoint.read_labels(config), checkpoint.read_preprocessing(folder)
+    )
+    checkpoint.load_weights(model.network, folder, allow_fresh_head=False)
+    return model
+
+
+def save_model(model: Segformer, folder: str) -> None:
+    """Writes a Hugging Face folder that PyTorch transformers, tfseg and the Hub open.
+
+    `config.json`, `preprocessor_config.json` and `model.safetensors` in PyTorch's names and
+    layout, each under a temporary name first.
+    """
+    checkpoint.save(model.network, model.preprocessing, folder)
+
+
+def _scratch_config(backbone: str) -> SegformerConfig:
+    if backbone not in _BACKBONES:
+        raise UserError(f"--backbone={backbone} is unknown (allowed: {', '.join(_BACKBONES)})")
+    hidden_sizes, depths, decoder_hidden_size = _BACKBONES[backbone]
+    return SegformerConfig(
+        hidden_sizes=list(hidden_sizes),
+        depths=list(depths),
+        decoder_hidden_size=decoder_hidden_size,
+    )
