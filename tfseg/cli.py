@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib
+import logging
 import os
 import sys
+import tempfile
 import types
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags
+from absl import logging as absl_logging
 
 from tfseg import config as config_lib
 from tfseg import config_io, validation
@@ -146,7 +150,37 @@ def run(main: Callable[[Sequence[str]], None], *, takes_arguments: bool = False)
     """Parses flags and runs `main`; a user's mistake ends in one line and exit code 1."""
     for name, value in _QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    logger = logging.getLogger("tfseg")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(logging.StreamHandler(sys.stdout))
+    logger.propagate = False
     app.run(lambda argv: _guard(main, argv, takes_arguments))
+
+
+def import_quietly(name: str) -> types.ModuleType:
+    """Imports a module that loads TensorFlow, without TensorFlow's start-up messages.
+
+    No environment variable silences what its C++ side prints before its log is set up, so the
+    file descriptor is held back until the devices are known. A failure shows it after all, and so
+    does `--verbosity=1`.
+    """
+    if flags.FLAGS.verbosity > 0:
+        return importlib.import_module(name)
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            module = importlib.import_module(name)
+            importlib.import_module("tensorflow").config.list_logical_devices()
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+    return module
 
 
 def _guard(main: Callable[[Sequence[str]], None], argv: Sequence[str], takes_arguments: bool):
@@ -156,12 +190,14 @@ def _guard(main: Callable[[Sequence[str]], None], argv: Sequence[str], takes_arg
         main(argv)
     except UserError as error:
         _fail(str(error))
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        # TensorFlow reports a full disk as an error of its own.
+        is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if not is_full and "No space left on device" not in str(error):
             raise
-        _fail(f"no space left on the device that holds {error.filename or 'the output folder'}")
+        _fail(f"no space left on device: {error}; what was saved before is whole")
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from the newest checkpoint", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 

@@ -8,8 +8,7 @@ from tfseg.config import TrainConfig
 
 def main(_):
     config = cli.config_from_flags(TrainConfig)
-    from tfseg import train_lib  # imports TensorFlow: after the flags are known to be good
-
+    train_lib = cli.import_quietly("tfseg.train_lib")  # only now: it loads TensorFlow
     train_lib.run_training(config)
 
 

@@ -1,4 +1,4 @@
-"""LabelSpec: what a mask value means, decided once and used by data, metrics, reports and serving."""
+"""LabelSpec: what a mask value means, decided once for data, metrics, reports and serving."""
 
 from __future__ import annotations
 

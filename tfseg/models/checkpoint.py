@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 from typing import Any
 
@@ -60,12 +59,14 @@ def _fetch_from_hub(hub_id: str, revision: str | None, flag: str) -> epath.Path:
     import huggingface_hub
     from huggingface_hub import errors
 
+    # Asked first, because a look-up without a network retries for 23 seconds.
+    is_online = _hub_answers()
+
     def fetch(name: str) -> str:
         return huggingface_hub.hf_hub_download(
-            hub_id, name, revision=revision, etag_timeout=_HUB_TIMEOUT_SECONDS
+            hub_id, name, revision=revision, local_files_only=not is_online
         )
 
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     try:
         config_file = fetch("config.json")
         for name in ("preprocessor_config.json", *_WEIGHT_FILES):
@@ -89,6 +90,17 @@ def _fetch_from_hub(hub_id: str, revision: str | None, flag: str) -> epath.Path:
             f"(on a machine with a network: hf download {hub_id} --local-dir DIR){scratch}"
         ) from error
     return epath.Path(config_file).parent
+
+
+def _hub_answers() -> bool:
+    import requests
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT_SECONDS)
+    except (requests.RequestException, OSError):
+        return False
+    return True
 
 
 def read_config(folder: epath.Path) -> SegformerConfig:

@@ -58,11 +58,15 @@ class Segformer(tf.keras.Model):
             inputs: float32 `[batch, height, width, 3]`, normalised as `preprocessing` does.
             training: Dropout, stochastic depth and batch statistics are on.
         """
-        encoded = self.network.segformer.encoder(
-            inputs, output_hidden_states=True, training=training
-        )
-        logits = self.network.decode_head(encoded.hidden_states, training=training)
+        logits = self.quarter_logits(inputs, training)
         return resize_logits(logits, tf.shape(inputs)[1:3]) if self.upsample_logits else logits
+
+    def quarter_logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns logits `[batch, height / 4, width / 4, num_classes]`, as the head gives them."""
+        encoded = self.network.segformer.encoder(
+            images, output_hidden_states=True, training=training
+        )
+        return self.network.decode_head(encoded.hidden_states, training=training)
 
 
 def build_model(
@@ -121,9 +125,7 @@ def load_model(path: str, *, revision: str | None = None) -> Segformer:
     """
     folder = checkpoint.find_folder(path, revision, flag="model")
     config = checkpoint.read_config(folder)
-    model = Segformer(
-        config, checkpoint.read_labels(config), checkpoint.read_preprocessing(folder)
-    )
+    model = Segformer(config, checkpoint.read_labels(config), checkpoint.read_preprocessing(folder))
     checkpoint.load_weights(model.network, folder, allow_fresh_head=False)
     return model
 

@@ -1,0 +1,190 @@
+"""The data sets that tfseg knows by name, and how other names are read; no TensorFlow here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from etils import epath
+
+from tfseg.data import labels as labels_lib
+from tfseg.data.labels import LabelSpec
+from tfseg.data.sources import shapes_drawing
+from tfseg.errors import UserError, nearest_name
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+    """Facts about a data set, before a single example is read.
+
+    Attributes:
+        name: What the user typed after `--dataset=`.
+        source: `shapes`, `tfds`, `hub` or `folder`: the module of `data/sources` that reads it.
+        path: TFDS name with optional version, Hub id or folder; what the source opens.
+        labels: Its classes.
+        train_split: Split to train on, in the source's own syntax.
+        eval_split: Split to score.
+        image_key: Name of the image feature; None where the source finds it.
+        mask_key: Name of the mask feature; None where the source finds it.
+        image_size: (height, width) in pixels that suits it.
+        init_from: First weights that suit it; None for ImageNet's.
+    """
+
+    name: str
+    source: str
+    path: str
+    labels: LabelSpec
+    train_split: str = "train"
+    eval_split: str = "validation"
+    image_key: str | None = None
+    mask_key: str | None = None
+    image_size: tuple[int, int] = (512, 512)
+    init_from: str | None = None
+
+
+_NAMED = {
+    # Drawn by tfseg itself: no network, no download.
+    "shapes": DatasetSpec(
+        name="shapes",
+        source="shapes",
+        path="shapes",
+        labels=LabelSpec(shapes_drawing.CLASS_NAMES),
+        eval_split="test",
+        image_size=(128, 128),
+        init_from="scratch",
+    ),
+    # 3,680 + 3,669 photographs of cats and dogs, about 500x375, with trimaps: 1 pet,
+    # 2 background, 3 outline. https://www.robots.ox.ac.uk/~vgg/data/pets/
+    "oxford_iiit_pet": DatasetSpec(
+        name="oxford_iiit_pet",
+        source="tfds",
+        path="oxford_iiit_pet",
+        labels=LabelSpec(("pet", "background", "outline"), raw_values=(1, 2, 3)),
+        eval_split="test",
+        image_key="image",
+        mask_key="segmentation_mask",
+    ),
+}
+_PREFIXES = {"tfds": "tfds", "hf": "hub", "folder": "folder"}
+
+
+def get_dataset_spec(
+    dataset: str,
+    *,
+    id2label: str | None = None,
+    ignore_index: int = labels_lib.DEFAULT_IGNORE_INDEX,
+    reduce_labels: bool = False,
+    strict_labels: bool = False,
+) -> DatasetSpec:
+    """Returns the facts about a data set.
+
+    Args:
+        dataset: A catalog name (`oxford_iiit_pet`, or `oxford_iiit_pet:4.0.0` for one version),
+            `tfds:NAME`, `hf:REPO_OR_PATH` or `folder:PATH`.
+        id2label: JSON file of class names by raw mask value; replaces the catalog's names.
+        ignore_index: Value of void pixels after mapping.
+        reduce_labels: Raw value 0 is void and classes start at 1.
+        strict_labels: A raw value without a name is an error instead of void.
+
+    Raises:
+        UserError: The name is unknown, the folder is missing, or classes cannot be told.
+    """
+    spec = _named_spec(dataset) or _prefixed_spec(dataset, id2label, reduce_labels)
+    labels = spec.labels
+    try:
+        if id2label is not None:
+            labels = read_id2label(epath.Path(id2label), reduce_labels=reduce_labels)
+        labels = dataclasses.replace(labels, ignore_index=ignore_index, strict=strict_labels)
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"--dataset={dataset}: {error}") from error
+    return dataclasses.replace(spec, labels=labels)
+
+
+def _named_spec(dataset: str) -> DatasetSpec | None:
+    name, _, version = dataset.partition(":")
+    spec = _NAMED.get(name)
+    if spec is None or (version and spec.source != "tfds"):
+        return None
+    return dataclasses.replace(spec, name=dataset, path=dataset)
+
+
+def _prefixed_spec(dataset: str, id2label: str | None, reduce_labels: bool) -> DatasetSpec:
+    prefix, _, path = dataset.partition(":")
+    if prefix not in _PREFIXES or not path:
+        allowed = [*_NAMED, *(f"{known}:..." for known in _PREFIXES)]
+        raise UserError(
+            f"--dataset={dataset} is unknown{nearest_name(dataset, _NAMED)} "
+            f"(allowed: {', '.join(allowed)})"
+        )
+    if prefix == "folder":
+        return _folder_spec(dataset, path, id2label, reduce_labels)
+    if id2label is None:
+        raise UserError(
+            f"--dataset={dataset} needs --id2label=FILE.json: a JSON object of class names by raw "
+            'mask value, e.g. {"0": "background", "1": "cat"}'
+        )
+    labels = read_id2label(epath.Path(id2label), reduce_labels=reduce_labels)
+    return DatasetSpec(dataset, _PREFIXES[prefix], path, labels)
+
+
+def _folder_spec(dataset: str, path: str, id2label: str | None, reduce_labels: bool) -> DatasetSpec:
+    folder = epath.Path(path).expanduser()
+    for part in (folder, folder / "images", folder / "annotations"):
+        if not part.is_dir():
+            raise UserError(
+                f"--dataset={dataset}: no folder {part}; expected "
+                f"{folder}/images/<split>/X.jpg and {folder}/annotations/<split>/X.png"
+            )
+    splits = sorted(split.name for split in (folder / "images").iterdir() if split.is_dir())
+    eval_split = next((name for name in ("val", "validation", "test") if name in splits), "val")
+    train_split = "training" if "training" in splits and "train" not in splits else "train"
+    names_file = epath.Path(id2label) if id2label else folder / "id2label.json"
+    if names_file.exists() or id2label:
+        labels = read_id2label(names_file, reduce_labels=reduce_labels)
+    else:
+        labels = _labels_from_masks(folder / "annotations" / train_split, reduce_labels)
+    return DatasetSpec(dataset, "folder", str(folder), labels, train_split, eval_split)
+
+
+def read_id2label(path: epath.Path, *, reduce_labels: bool) -> LabelSpec:
+    """Reads a JSON object of class names by raw mask value, e.g. `{"0": "sky", "1": "road"}`.
+
+    With `reduce_labels` the names are those of ADE20K's lists: name 0 belongs to raw value 1,
+    unless the file names value 0 as void itself by starting at 1.
+
+    Raises:
+        UserError: The file is missing or holds something else.
+    """
+    if not path.exists():
+        raise UserError(f"--id2label={path}: no such file")
+    try:
+        names = {int(raw): str(name) for raw, name in json.loads(path.read_text()).items()}
+        offset = 1 if reduce_labels and 0 in names else 0
+        ordered = sorted(names)
+        return LabelSpec(
+            tuple(names[raw] for raw in ordered), tuple(raw + offset for raw in ordered)
+        )
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f"--id2label={path} must be a JSON object of names by mask value, "
+            f'e.g. {{"0": "sky", "1": "road"}}: {error}'
+        ) from error
+
+
+def _labels_from_masks(folder: epath.Path, reduce_labels: bool) -> LabelSpec:
+    """Names classes by the values that the training masks hold, 255 and reduced 0 left out."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    values: set[int] = set()
+    for path in sorted(folder.glob("*.png")) if folder.is_dir() else ():
+        values.update(np.unique(np.asarray(Image.open(io.BytesIO(path.read_bytes())))).tolist())
+    values -= {255, 0} if reduce_labels else {255}
+    if not values:
+        raise UserError(f"--dataset=folder: {folder} holds no masks to take classes from")
+    ordered = sorted(values)
+    return LabelSpec(tuple(f"class_{value}" for value in ordered), tuple(ordered))

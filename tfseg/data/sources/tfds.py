@@ -1,0 +1,148 @@
+"""Examples from TensorFlow Datasets."""
+
+from __future__ import annotations
+
+import logging
+
+import tensorflow as tf
+from etils import epath
+
+from tfseg.errors import UserError
+
+_logger = logging.getLogger(__name__)
+_CONNECT_SECONDS = 5
+_MASK_KEYS = ("segmentation_mask", "mask", "segmentation_label", "label", "annotation")
+
+
+def load(
+    path: str,
+    split: str,
+    *,
+    data_dir: str | None = None,
+    image_key: str | None = None,
+    mask_key: str | None = None,
+    max_examples: int | None = None,
+) -> tf.data.Dataset:
+    """Loads a split of a TFDS data set, and prepares it first where that was not done.
+
+    Args:
+        path: TFDS name, with a version or without: then the newest one is taken.
+        split: Split in TFDS's syntax, e.g. `train[:80%]`.
+        data_dir: Folder of prepared data sets; TFDS's own default where not given.
+        image_key: Image feature; `image` where not given.
+        mask_key: Mask feature; the first usual name that the data set has where not given.
+        max_examples: Use the first so many.
+
+    Returns:
+        Examples `image` uint8 `[height, width, 3]`, `mask` int32 `[height, width]` of raw values
+        and `name` string scalar.
+
+    Raises:
+        UserError: The data set, split or feature is unknown, or it cannot be downloaded.
+    """
+    builder = open_builder(path, data_dir)
+    prepare(builder, data_dir)
+    image_key, mask_key = _feature_keys(builder, path, image_key, mask_key)
+    examples = _read_split(builder, path, split)
+    if max_examples is not None:
+        examples = examples.take(max_examples)
+
+    def select(index: tf.Tensor, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        mask = example[mask_key]
+        mask = mask[..., 0] if mask.shape.rank == 3 else mask
+        default_name = tf.strings.join([split, "_", tf.strings.as_string(index)])
+        return {
+            "image": example[image_key],
+            "mask": tf.cast(mask, tf.int32),
+            "name": example.get("file_name", example.get("name", default_name)),
+        }
+
+    return examples.enumerate().map(select, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def resolved_name(path: str, data_dir: str | None = None) -> str:
+    """Returns `name:version`, with the version that `load` takes."""
+    builder = open_builder(path, data_dir)
+    return builder.info.full_name.replace("/", ":")
+
+
+def open_builder(path: str, data_dir: str | None):
+    """Returns TFDS's builder for a name.
+
+    Raises:
+        UserError: TFDS does not know the name or the version.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(path, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        raise UserError(
+            f"--dataset={path}: TensorFlow Datasets {tfds.__version__} knows no such data set, "
+            "and none is prepared under --data_dir"
+        ) from None
+    except AssertionError as error:  # TFDS's answer to a version it does not hold
+        raise UserError(f"--dataset={path}: {error}; leave the version out") from error
+
+
+def prepare(builder, data_dir: str | None) -> None:
+    """Downloads and prepares a data set, unless that was done before.
+
+    TFDS retries an unreachable host for over three minutes, so the host is tried first.
+
+    Raises:
+        UserError: It is not prepared and its host does not answer.
+    """
+    import tensorflow_datasets as tfds
+
+    if builder.data_path.exists():
+        return
+    url = next(iter(builder.url_infos), None)
+    archives = epath.Path(builder.data_dir).parents[1] / "downloads" / "manual"
+    if url is not None and not archives.is_dir() and not _answers(url):
+        raise UserError(
+            f"{builder.info.full_name} is not prepared under {builder.data_path.parent.parent}, "
+            f"and {url} does not answer; on a machine with a network run `tfds build "
+            f"{builder.name} --data_dir=DIR`, copy DIR here and pass --data_dir=DIR, "
+            "or use --dataset=shapes, which needs no download"
+        )
+    _logger.info("preparing %s under %s", builder.info.full_name, builder.data_path)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(
+            manual_dir=archives if archives.is_dir() else None
+        )
+    )
+
+
+def _answers(url: str) -> bool:
+    import requests
+
+    try:
+        requests.head(url, timeout=_CONNECT_SECONDS)
+    except requests.RequestException:
+        return False
+    return True
+
+
+def _feature_keys(
+    builder, path: str, image_key: str | None, mask_key: str | None
+) -> tuple[str, str]:
+    features = list(builder.info.features)
+    image_key = image_key or "image"
+    mask_key = mask_key or next((key for key in _MASK_KEYS if key in features), "segmentation_mask")
+    for flag, key in (("image_key", image_key), ("mask_key", mask_key)):
+        if key not in features:
+            raise UserError(
+                f"--{flag}={key} is no feature of {path} (allowed: {', '.join(features)})"
+            )
+    return image_key, mask_key
+
+
+def _read_split(builder, path: str, split: str) -> tf.data.Dataset:
+    try:
+        return builder.as_dataset(split=split, shuffle_files=False)
+    except ValueError as error:
+        raise UserError(
+            f"{path} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
+            "slices such as train[:80%]); set --train_split and --eval_split"
+        ) from error

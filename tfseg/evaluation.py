@@ -1,0 +1,83 @@
+"""Scores a model over a data set: loss and confusion matrix, streamed in the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfseg.data import transforms
+from tfseg.data.labels import LabelSpec
+from tfseg.losses import cross_entropy_sum
+from tfseg.metrics import ConfusionMatrix, summarize_confusion
+from tfseg.models.segformer import Segformer
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What an evaluation measured.
+
+    Attributes:
+        loss: Mean cross-entropy over all pixels that are not void; nan where there is none.
+        confusion: int64 `[num_classes, num_classes]`, truth by prediction, in pixels.
+        num_examples: Images that were scored.
+    """
+
+    loss: float
+    confusion: np.ndarray
+    num_examples: int
+
+    def figures(self, class_names: Sequence[str]) -> dict[str, float]:
+        """Returns `loss`, `mean_iou`, `mean_accuracy`, ... and `iou_<class>`, in [0, 1]."""
+        return {"loss": self.loss, **summarize_confusion(self.confusion, class_names)}
+
+
+class Evaluator:
+    """Scores a model on masks of their own size; the graph is traced once for all calls.
+
+    The logits of each image are resized to its mask, whatever size the model saw, and only then
+    turned into classes: what a user gets is what is scored.
+    """
+
+    def __init__(self, model: Segformer, labels: LabelSpec):
+        self._model = model
+        self._ignore_index = labels.ignore_index
+        self._confusion = ConfusionMatrix(
+            num_classes=labels.num_classes, ignore_index=labels.ignore_index
+        )
+        # float64 counts pixels exactly up to 2**53; float32 would stop at 2**24.
+        self._totals = tf.Variable(tf.zeros(3, tf.float64), trainable=False)
+        masks = tf.TensorSpec((None, None, None), tf.int32)
+        images = tf.TensorSpec((None, *model.preprocessing.image_size, 3), tf.float32)
+        sizes = tf.TensorSpec((None, 2), tf.int32)
+        self._step = tf.function(self._score_batch, input_signature=(images, masks, sizes))
+
+    def evaluate(self, batches: tf.data.Dataset) -> Scores:
+        """Scores every example of `pipeline.build_evaluation`'s batches once."""
+        self._confusion.reset()
+        self._totals.assign(tf.zeros_like(self._totals))
+        for images, masks, sizes in batches:
+            self._step(images, masks, sizes)
+        loss, num_valid, num_examples = self._totals.numpy()
+        mean_loss = loss / num_valid if num_valid else float("nan")
+        return Scores(float(mean_loss), self._confusion.result(), int(num_examples))
+
+    def _score_batch(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> None:
+        logits = tf.cast(self._model.quarter_logits(images, training=False), tf.float32)
+
+        def score_one(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            height, width = tf.unstack(sizes[index])
+            mask = masks[index, :height, :width]
+            resized = transforms.resize_logits(logits[index][None], (height, width))[0]
+            class_map = tf.argmax(resized, -1, output_type=tf.int32)
+            self._confusion.update(mask, class_map)
+            return cross_entropy_sum(mask, resized, self._ignore_index)
+
+        count = tf.shape(images)[0]
+        losses, num_valid = tf.map_fn(
+            score_one, tf.range(count), fn_output_signature=(tf.float32, tf.float32)
+        )
+        totals = [tf.reduce_sum(tf.cast(part, tf.float64)) for part in (losses, num_valid)]
+        self._totals.assign_add(tf.stack([*totals, tf.cast(count, tf.float64)]))

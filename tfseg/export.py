@@ -1,0 +1,19 @@
+"""Exports a model for TF Serving: `python -m tfseg.export --model=runs/pets/best --export_dir=..`."""
+
+from absl import flags
+
+from tfseg import cli
+from tfseg.config import ExportConfig
+
+
+def main(_):
+    config = cli.config_from_flags(ExportConfig)
+    from tfseg import export_lib  # imports TensorFlow: after the flags are known to be good
+
+    print(f"wrote {export_lib.run_export(config)}")
+
+
+if __name__ == "__main__":
+    cli.define_export_flags()
+    flags.adopt_module_key_flags(cli)
+    cli.run(main)

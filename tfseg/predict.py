@@ -1,0 +1,22 @@
+"""Segments images: `python -m tfseg.predict --model=runs/pets/best cat.jpg photos/`."""
+
+from absl import flags
+
+from tfseg import cli
+from tfseg.config import PredictConfig
+from tfseg.errors import UserError
+
+
+def main(argv):
+    config = cli.config_from_flags(PredictConfig)
+    if not argv[1:]:
+        raise UserError("no image given: name files or folders after the flags, e.g. cat.jpg")
+    from tfseg import predict_lib  # imports TensorFlow: after the flags are known to be good
+
+    predict_lib.run_prediction(config, argv[1:])
+
+
+if __name__ == "__main__":
+    cli.define_predict_flags()
+    flags.adopt_module_key_flags(cli)
+    cli.run(main, takes_arguments=True)
