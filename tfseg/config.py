@@ -121,6 +121,12 @@ class ModelConfig:
     )
     revision: str | None = option(None, "branch, tag or commit of a Hub id")
     freeze_encoder: bool = option(False, "train the decode head only")
+    drop_path_rate: float | None = option(
+        None,
+        "largest chance that stochastic depth skips a block; the checkpoint's where not given",
+        minimum=0.0,
+        maximum=0.9,
+    )
 
     def __post_init__(self):
         check_fields(self)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -81,3 +84,12 @@ class Evaluator:
         )
         totals = [tf.reduce_sum(tf.cast(part, tf.float64)) for part in (losses, num_valid)]
         self._totals.assign_add(tf.stack([*totals, tf.cast(count, tf.float64)]))
+
+
+def figures_to_json(figures: Mapping[str, Any]) -> str:
+    """Returns figures as JSON; nan, which JSON does not know, becomes null."""
+    clean = {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in figures.items()
+    }
+    return json.dumps(clean, indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""Exports a model for TF Serving: `python -m tfseg.export --model=runs/pets/best --export_dir=..`."""
+"""Exports to TF Serving: `python -m tfseg.export --model=runs/pets/best --export_dir=serving`."""
 
 from absl import flags
 

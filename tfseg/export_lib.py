@@ -20,8 +20,8 @@ def run_export(config: ExportConfig) -> epath.Path:
     Raises:
         UserError: There is no such model, or the version exists, or it cannot be written.
     """
-    bundle.check_version(config.export_dir, config.version)
+    version = bundle.choose_version(config.export_dir, config.version)
     model = segformer.load_model(config.model)
     if config.image_size:
         model.preprocessing = dataclasses.replace(model.preprocessing, image_size=config.image_size)
-    return bundle.write_bundle(model, config.export_dir, version=config.version)
+    return bundle.write_bundle(model, config.export_dir, version=version)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 import time
@@ -12,9 +11,18 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from tfseg import callbacks, cli, config_io, evaluation, files, hub, optimizers, report, runtime
-from tfseg.config import DataConfig, TrainConfig, default_model_dir
-from tfseg.data import catalog, pipeline
+from tfseg import (
+    callbacks,
+    evaluation,
+    files,
+    hub,
+    optimizers,
+    report,
+    run_directory,
+    runtime,
+)
+from tfseg.config import TrainConfig, default_model_dir
+from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.errors import UserError
 from tfseg.losses import SegmentationCrossEntropy
@@ -43,14 +51,14 @@ def run_training(config: TrainConfig) -> dict[str, float]:
         UserError: Bad input; nothing was written, or what was written is whole.
     """
     started = time.monotonic()
-    spec = get_spec(config.data)
+    spec = pipeline.get_spec(config.data)
     config = resolve_config(config, spec)
-    model_dir = check_model_dir(config)
+    model_dir = run_directory.check_model_dir(config)
     runtime.set_seed(config.training.seed, deterministic=config.training.deterministic)
 
-    train_examples, eval_examples = load_splits(config, spec)
     model = build_model(config, spec)
-    write_config(config, model_dir)
+    train_examples, eval_examples = load_splits(config, spec)
+    run_directory.write_config(config, model_dir)
     trained = fit(model, train_examples, eval_examples, config, spec, model_dir)
 
     best = segformer.load_model(str(model_dir / "best"))
@@ -63,17 +71,6 @@ def run_training(config: TrainConfig) -> dict[str, float]:
     _logger.info("mean IoU %.4f after %.1f minutes; all of it in %s", figures["mean_iou"], minutes,
                  model_dir)  # fmt: skip
     return figures
-
-
-def get_spec(data: DataConfig) -> DatasetSpec:
-    """Returns the facts about the configured data set."""
-    return catalog.get_dataset_spec(
-        data.dataset,
-        id2label=data.id2label,
-        ignore_index=data.ignore_index,
-        reduce_labels=data.reduce_labels,
-        strict_labels=data.strict_labels,
-    )
 
 
 def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
@@ -102,34 +99,6 @@ def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
     )
 
 
-def check_model_dir(config: TrainConfig) -> epath.Path:
-    """Returns the run's folder, which is new or holds a run of the same configuration.
-
-    Raises:
-        UserError: It holds another run, or `resume` is off and it holds one.
-    """
-    model_dir = epath.Path(config.run.model_dir)
-    config_file = model_dir / "config.json"
-    if model_dir.exists() and not model_dir.is_dir():
-        raise UserError(f"--model_dir={model_dir} is a file, not a folder")
-    if not config_file.exists():
-        return model_dir
-    changes = config_io.changed_fields(
-        config_io.train_config_from_json(config_file.read_text()), config
-    )
-    if changes:
-        raise UserError(
-            f"--model_dir={model_dir} holds a run of another configuration "
-            f"({'; '.join(changes)}); choose another --model_dir"
-        )
-    if not config.run.resume:
-        raise UserError(
-            f"--model_dir={model_dir} holds a run, and --noresume was given; choose another "
-            "--model_dir, or remove that folder"
-        )
-    return model_dir
-
-
 def load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     """Loads the training and the eval split; both are checked before training starts."""
     train_examples = pipeline.load_examples(
@@ -141,7 +110,7 @@ def load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[tf.data.Dataset
     eval_examples, _ = pipeline.cache_examples(eval_examples, config.train_data.cache)
     _logger.info(
         "%s: %d training examples (%s), %d eval examples (%s), %d classes",
-        resolved_name(config.data, spec),
+        pipeline.versioned_name(config.data, spec),
         pipeline.count_examples(train_examples),
         config.train_data.train_split,
         pipeline.count_examples(eval_examples),
@@ -149,15 +118,6 @@ def load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[tf.data.Dataset
         spec.labels.num_classes,
     )
     return train_examples, eval_examples
-
-
-def resolved_name(data: DataConfig, spec: DatasetSpec) -> str:
-    """Returns the data set's name, with the version that was read where it has versions."""
-    if spec.source != "tfds":
-        return spec.name
-    from tfseg.data.sources import tfds
-
-    return tfds.resolved_name(spec.path, data.data_dir)
 
 
 def build_model(config: TrainConfig, spec: DatasetSpec) -> Segformer:
@@ -169,6 +129,7 @@ def build_model(config: TrainConfig, spec: DatasetSpec) -> Segformer:
         init_from=config.model.init_from,
         revision=config.model.revision,
         freeze_encoder=config.model.freeze_encoder,
+        drop_path_rate=config.model.drop_path_rate,
         seed=config.training.seed,
     )
     _logger.info(
@@ -179,13 +140,6 @@ def build_model(config: TrainConfig, spec: DatasetSpec) -> Segformer:
         *config.data.image_size,
     )
     return model
-
-
-def write_config(config: TrainConfig, model_dir: epath.Path) -> None:
-    """Writes `config.json` and `train.flags`, the run in two forms."""
-    files.write_atomically(model_dir / "config.json", config_io.to_json(config))
-    command = f"python -m tfseg.train --flagfile={model_dir}/train.flags"
-    files.write_atomically(model_dir / "train.flags", cli.flagfile_text(config, command))
 
 
 def fit(
@@ -204,7 +158,7 @@ def fit(
         build_optimizer(config, total_steps), SegmentationCrossEntropy(spec.labels.ignore_index)
     )
     state = callbacks.TrainingState()
-    manager = restore_state(model, state, config, model_dir)
+    manager = run_directory.restore_state(model, state, config, model_dir)
     first_epoch = int(state.epoch)
     if first_epoch >= total_epochs:
         _logger.info("training is done already: %d epochs", first_epoch)
@@ -259,26 +213,6 @@ def build_optimizer(config: TrainConfig, total_steps: int) -> tf.keras.optimizer
         weight_decay=training.weight_decay,
         gradient_clip_norm=training.gradient_clip_norm,
     )
-
-
-def restore_state(
-    model: Segformer, state: callbacks.TrainingState, config: TrainConfig, model_dir: epath.Path
-) -> tf.train.CheckpointManager:
-    """Restores the newest whole checkpoint, if there is one; an unreadable one is passed over."""
-    model.optimizer.build(model.trainable_variables)
-    checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, state=state)
-    manager = tf.train.CheckpointManager(
-        checkpoint, str(model_dir / "checkpoints"), max_to_keep=config.run.keep_checkpoints
-    )
-    for path in reversed(manager.checkpoints):
-        try:
-            checkpoint.restore(path).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
-            _logger.warning("passed over the checkpoint %s: %s", path, error)
-            continue
-        _logger.info("resumed from %s, after %d epochs", path, int(state.epoch))
-        break
-    return manager
 
 
 def build_callbacks(
@@ -345,13 +279,15 @@ def write_results(
 ) -> dict[str, float]:
     """Writes `metrics.json`, `best/README.md` and `report/`; prints the table of classes."""
     figures = scores.figures(spec.labels.names)
-    dataset = resolved_name(config.data, spec)
+    dataset = pipeline.versioned_name(config.data, spec)
     facts = {
         "dataset": dataset,
         "split": config.data.eval_split,
         "num_examples": scores.num_examples,
     }
-    files.write_atomically(model_dir / "metrics.json", metrics_json({**facts, **figures}))
+    files.write_atomically(
+        model_dir / "metrics.json", evaluation.figures_to_json({**facts, **figures})
+    )
     card = hub.model_card(model.labels, figures, dataset=dataset, init_from=config.model.init_from)
     files.write_atomically(model_dir / "best" / "README.md", card)
     report.write_report(
@@ -365,15 +301,6 @@ def write_results(
     )
     _logger.info("%s", format_class_table(scores.confusion, spec.labels.names))
     return figures
-
-
-def metrics_json(figures: dict) -> str:
-    """Returns figures as JSON; nan, which JSON does not know, becomes null."""
-    clean = {
-        name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in figures.items()
-    }
-    return json.dumps(clean, indent=2) + "\n"
 
 
 def build_gallery(

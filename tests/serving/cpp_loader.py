@@ -10,7 +10,7 @@ import ctypes
 import json
 import pathlib
 import sys
-from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_uint8, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
 
 TF_STRING = 7
 SIZE_OF_TSTRING = 24
@@ -98,9 +98,7 @@ class CppModel:
 
     def _output(self, tensor_name: str) -> Output:
         operation, index = tensor_name.split(":")
-        return Output(
-            self._tf.TF_GraphOperationByName(self._graph, operation.encode()), int(index)
-        )
+        return Output(self._tf.TF_GraphOperationByName(self._graph, operation.encode()), int(index))
 
     def _string_tensor(self, values: list[bytes]) -> int:
         shape = (c_int64 * 1)(len(values))

@@ -13,7 +13,7 @@ import logging
 import tensorflow as tf
 
 from tfseg.config import DataConfig, TrainDataConfig
-from tfseg.data import augmentation, transforms
+from tfseg.data import augmentation, catalog, transforms
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing
@@ -26,6 +26,30 @@ CACHE_LIMIT_BYTES = 2 << 30  # "auto" keeps decoded examples in memory up to her
 # Decoded examples waiting in the shuffle buffer where they are not cached: 1000 images of
 # 500x375 are 0.75 GB. Cached ones are references, so the whole split is shuffled.
 UNCACHED_SHUFFLE_BUFFER = 1000
+
+
+def get_spec(data: DataConfig) -> DatasetSpec:
+    """Returns the facts about the configured data set.
+
+    Raises:
+        UserError: See `catalog.get_dataset_spec`.
+    """
+    return catalog.get_dataset_spec(
+        data.dataset,
+        id2label=data.id2label,
+        ignore_index=data.ignore_index,
+        reduce_labels=data.reduce_labels,
+        strict_labels=data.strict_labels,
+    )
+
+
+def versioned_name(data: DataConfig, spec: DatasetSpec) -> str:
+    """Returns the data set's name, with the version that was read where it has versions."""
+    if spec.source != "tfds":
+        return spec.name
+    from tfseg.data.sources import tfds
+
+    return tfds.resolved_name(spec.path, data.data_dir)
 
 
 def load_examples(

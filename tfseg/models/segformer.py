@@ -77,6 +77,7 @@ def build_model(
     init_from: str = "scratch",
     revision: str | None = None,
     freeze_encoder: bool = False,
+    drop_path_rate: float | None = None,
     seed: int = 0,
 ) -> Segformer:
     """Builds a SegFormer for `labels`, from scratch or with the weights of `init_from`.
@@ -89,6 +90,8 @@ def build_model(
             checkpoint lacks, or holds for another number of classes, is freshly drawn.
         revision: Branch, tag or commit of a Hub id.
         freeze_encoder: Only the decode head is trainable.
+        drop_path_rate: Largest chance that a block is skipped, in [0, 1); the checkpoint's own
+            where not given, 0.1 for `scratch`.
         seed: Seed of the freshly drawn weights.
 
     Raises:
@@ -101,6 +104,8 @@ def build_model(
         config = checkpoint.read_config(folder)
         preprocessing = checkpoint.read_preprocessing(folder, image_size)
     checkpoint.set_labels(config, labels)
+    if drop_path_rate is not None:
+        config.drop_path_rate = drop_path_rate
     model = Segformer(config, labels, preprocessing)
     initializers.initialize(model.network, seed)
     if folder is not None:

@@ -39,22 +39,29 @@ def write_bundle(
         UserError: The version exists, or the folder cannot be written.
     """
     base = epath.Path(base_dir)
-    target = base / str(_choose_version(base, version))
+    target = base / str(choose_version(base, version))
     module = ServingModule(model)
     try:
         with files.replacing(target) as temporary:
             tf.saved_model.save(module, os.fspath(temporary), signatures=module.signatures)
             _write_warmup_request(temporary / WARMUP_FILE)
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "message", error)
+        # TensorFlow's message ends in the cause: "...variables/part-0; No space left on device".
+        reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2]
         raise UserError(
-            f"cannot write the SavedModel to {target} ({reason}): make room, or give another "
-            "folder with --export_dir"
+            f"cannot write the SavedModel to {target} ({reason}): make room, or choose another "
+            "folder (--export_dir; --model_dir in training)"
         ) from error
     return target
 
 
-def _choose_version(base: epath.Path, version: int | None) -> int:
+def choose_version(base_dir: epath.PathLike, version: int | None = None) -> int:
+    """Returns `version`, or one above the newest in `base_dir` where None.
+
+    Raises:
+        UserError: The version exists, or `base_dir` is a file.
+    """
+    base = epath.Path(base_dir)
     if base.exists() and not base.is_dir():
         raise UserError(f"--export_dir={base} is a file; it takes a folder")
     # TF Serving reads 007 as 7.

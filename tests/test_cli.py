@@ -1,0 +1,164 @@
+"""Flags: named as the fields, defaults from the fields, round trips, and one-line errors."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from tfseg import cli
+from tfseg.config import EvalConfig, ExportConfig, PredictConfig, TrainConfig, TrainingConfig
+from tfseg.errors import UserError
+
+DEFINERS = {
+    TrainConfig: cli.define_train_flags,
+    EvalConfig: cli.define_eval_flags,
+    PredictConfig: cli.define_predict_flags,
+    ExportConfig: cli.define_export_flags,
+}
+REQUIRED = {
+    EvalConfig: ["--model=m"],
+    PredictConfig: ["--model=m"],
+    ExportConfig: ["--model=m", "--export_dir=e"],
+}
+
+
+def parse(config_class, *arguments):
+    values = flags.FlagValues()
+    DEFINERS[config_class](values)
+    values(["program", *arguments])
+    return cli.config_from_flags(config_class, values)
+
+
+def field_names(config_class):
+    for field in dataclasses.fields(config_class):
+        if dataclasses.is_dataclass(field.default):
+            yield from field_names(type(field.default))
+        else:
+            yield field.name
+
+
+@pytest.mark.parametrize("config_class", DEFINERS)
+def test_flag_names_equal_field_names(config_class):
+    values = flags.FlagValues()
+    DEFINERS[config_class](values)
+    assert sorted(values) == sorted(field_names(config_class))
+
+
+def test_a_bare_parse_equals_the_default_config():
+    assert parse(TrainConfig) == TrainConfig()
+
+
+@pytest.mark.parametrize("config_class", [EvalConfig, PredictConfig, ExportConfig])
+def test_a_parse_of_the_required_flags_changes_nothing_else(config_class):
+    parsed = parse(config_class, *REQUIRED[config_class])
+    section = getattr(parsed, "run", parsed)
+    assert section.model == "m"
+    reset = dataclasses.replace(section, model=None)
+    if config_class is ExportConfig:
+        reset = dataclasses.replace(reset, export_dir=None)
+    assert reset == type(section)()
+
+
+@pytest.mark.parametrize("config_class", [EvalConfig, PredictConfig, ExportConfig])
+def test_a_missing_required_flag_is_named(config_class):
+    with pytest.raises(UserError, match="--model is required"):
+        parse(config_class)
+
+
+def test_values_of_every_kind():
+    config = parse(
+        TrainConfig,
+        "--image_size=288,384",
+        "--crop_size=192",
+        "--random_scale=0.6,1.2",
+        "--gradient_clip_norm=none",
+        "--noexport",
+        "--lr_schedule=piecewise",
+        "--lr_boundaries=100,200",
+        "--lr_values=1e-3,1e-4,1e-5",
+        "--train_steps=300",
+    )
+    assert config.data.image_size == (288, 384)
+    assert config.train_data.crop_size == (192, 192)
+    assert config.train_data.random_scale == (0.6, 1.2)
+    assert config.training.gradient_clip_norm is None
+    assert config.run.export is False
+    assert config.training.lr_boundaries == (100, 200)
+    assert config.training.lr_values == (1e-3, 1e-4, 1e-5)
+    assert config.training.train_steps == 300
+
+
+@pytest.mark.parametrize("argument", ["--epochs=many", "--image_size=a,b", "--epoch=3"])
+def test_absl_refuses_values_of_another_type_and_unknown_flags(argument):
+    with pytest.raises(flags.Error):
+        parse(TrainConfig, argument)
+
+
+def test_flagfile_repeats_the_run(tmp_path):
+    config = TrainConfig(
+        training=TrainingConfig(gradient_clip_norm=None, learning_rate=1e-3, deterministic=True)
+    )
+    file = tmp_path / "train.flags"
+    file.write_text(cli.flagfile_text(config, "python -m tfseg.train --flagfile=..."))
+    assert parse(TrainConfig, f"--flagfile={file}") == config
+
+
+def test_a_later_flag_wins_over_the_flagfile(tmp_path):
+    file = tmp_path / "train.flags"
+    file.write_text("# three\n--epochs=3\n")
+    assert parse(TrainConfig, f"--flagfile={file}", "--epochs=4").training.epochs == 4
+
+
+def run_entry(name, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", f"tfseg.{name}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "predict", "export"])
+def test_help_shows_meaning_and_default(name):
+    result = run_entry(name, "--help")
+    text = " ".join(result.stdout.split())
+    assert f"python -m tfseg.{name}" in text
+    assert "--image_size: height,width in pixels" in text
+    assert "(default:" in text
+
+
+def test_help_loads_no_tensorflow():
+    code = (
+        "import sys, runpy; sys.argv = ['train', '--help']\n"
+        "try: runpy.run_module('tfseg.train', run_name='__main__')\n"
+        "except SystemExit: print('loaded', 'tensorflow' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "--image_size" in result.stdout
+    assert result.stdout.endswith("loaded False\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("train", ["--dataset=oxford_pet"], ["--dataset=oxford_pet", "oxford_iiit_pet"]),
+        ("train", ["--lr_schedule=polynomal"], ["--lr_schedule=polynomal", "'polynomial'"]),
+        ("train", ["--image_size=200"], ["multiples of 32", "200,200"]),
+        ("train", ["stray"], ["unexpected word 'stray'"]),
+        ("train", ["--dataset=folder:nowhere"], ["no folder nowhere"]),
+        ("train", ["--noepochs"], ["noepochs"]),
+        ("eval", [], ["--model is required"]),
+        ("export", ["--model=m"], ["--export_dir is required"]),
+        ("predict", ["--model=m"], ["image"]),
+    ],
+)
+def test_mistakes_end_in_one_line_and_exit_code_1(tmp_path, name, arguments, words):
+    result = run_entry(name, *arguments)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+    if result.stderr.startswith("error:"):
+        assert result.stderr.count("\n") == 1

@@ -1,0 +1,45 @@
+"""The recipes in flags/ parse, stay flat, and state what they measured."""
+
+import re
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+from tfseg import cli
+from tfseg.config import TrainConfig
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "flags").glob("*.flags"))
+
+
+def test_there_are_recipes():
+    assert {"shapes_b0.flags", "oxford_iiit_pet_b0.flags"} <= {path.name for path in RECIPES}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_parses(path):
+    values = flags.FlagValues()
+    cli.define_train_flags(values)
+    stray = values(["train", f"--flagfile={path}"])[1:]
+    assert stray == []
+    assert cli.config_from_flags(TrainConfig, values) != TrainConfig()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_is_flat_and_fits_on_one_screen(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 50
+    for line in lines:
+        assert line == "" or line.startswith(("# ", "--")), line
+        assert not line.startswith("--flagfile")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_header_says_what_how_and_how_well(path):
+    header = "\n".join(line for line in path.read_text().splitlines() if line.startswith("# "))
+    assert f"--flagfile=flags/{path.name}" in header
+    for word in ("Trains", "Source:", "Command:", "Hardware:", "Time:", "Mean IoU:"):
+        assert word in header
+    measured = re.search(r"Mean IoU: (.*)", header).group(1)
+    assert measured == "not measured" or re.match(r"0\.\d{3,4} .*\d{4}-\d{2}-\d{2}", measured)

@@ -1,0 +1,18 @@
+"""Scores a model: `python -m tfseg.eval --model=runs/shapes/best --dataset=shapes`."""
+
+from absl import flags
+
+from tfseg import cli
+from tfseg.config import EvalConfig
+
+
+def main(_):
+    config = cli.config_from_flags(EvalConfig)
+    eval_lib = cli.import_quietly("tfseg.eval_lib")  # only now: it loads TensorFlow
+    eval_lib.run_evaluation(config)
+
+
+if __name__ == "__main__":
+    cli.define_eval_flags()
+    flags.adopt_module_key_flags(cli)
+    cli.run(main)

@@ -1,0 +1,80 @@
+"""The folder of a run: whose it is, what it repeats, and where it goes on."""
+
+from __future__ import annotations
+
+import logging
+
+import tensorflow as tf
+from etils import epath
+
+from tfseg import cli, config_io, files
+from tfseg.callbacks import TrainingState
+from tfseg.config import TrainConfig
+from tfseg.errors import UserError
+
+_logger = logging.getLogger(__name__)
+
+
+def check_model_dir(config: TrainConfig) -> epath.Path:
+    """Returns the run's folder, which is new or holds a run of the same configuration.
+
+    Raises:
+        UserError: It holds another run, or `resume` is off and it holds one.
+    """
+    model_dir = epath.Path(config.run.model_dir)
+    config_file = model_dir / "config.json"
+    if model_dir.exists() and not model_dir.is_dir():
+        raise UserError(f"--model_dir={model_dir} is a file, not a folder")
+    if not config_file.exists():
+        return model_dir
+    changes = config_io.changed_fields(
+        config_io.train_config_from_json(config_file.read_text()), config
+    )
+    if changes:
+        raise UserError(
+            f"--model_dir={model_dir} holds a run of another configuration "
+            f"({'; '.join(changes)}); choose another --model_dir"
+        )
+    if not config.run.resume:
+        raise UserError(
+            f"--model_dir={model_dir} holds a run, and --noresume was given; choose another "
+            "--model_dir, or remove that folder"
+        )
+    return model_dir
+
+
+def write_config(config: TrainConfig, model_dir: epath.Path) -> None:
+    """Writes `config.json` and `train.flags`, the run in two forms."""
+    files.write_atomically(model_dir / "config.json", config_io.to_json(config))
+    command = f"python -m tfseg.train --flagfile={model_dir}/train.flags"
+    files.write_atomically(model_dir / "train.flags", cli.flagfile_text(config, command))
+
+
+def restore_state(
+    model: tf.keras.Model, state: TrainingState, config: TrainConfig, model_dir: epath.Path
+) -> tf.train.CheckpointManager:
+    """Restores the newest whole checkpoint, if there is one; an unreadable one is passed over.
+
+    Args:
+        model: Compiled; its weights and its optimizer's are restored.
+        state: Restored too.
+        config: How many checkpoints to keep.
+        model_dir: Holds `checkpoints/`.
+
+    Returns:
+        The manager that saves the checkpoints to come.
+    """
+    model.optimizer.build(model.trainable_variables)
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, state=state)
+    manager = tf.train.CheckpointManager(
+        checkpoint, str(model_dir / "checkpoints"), max_to_keep=config.run.keep_checkpoints
+    )
+    for path in reversed(manager.checkpoints):
+        try:
+            checkpoint.restore(path).assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, ValueError) as error:
+            _logger.warning("passed over the checkpoint %s: %s", path, error)
+            continue
+        _logger.info("resumed from %s, after %d epochs", path, int(state.epoch))
+        break
+    return manager
