@@ -22,10 +22,12 @@ LAYERS = {
     "optimizers": 0,
     "runtime": 0,
     "visualization": 0.5,
+    "figures": 0.7,  # draws with visualization's colours
     "data.labels": 0,
     "data.transforms": 0.5,  # maps masks by data.labels
     "data.augmentation": 0,
-    "data.sources.shapes_drawing": 0,
+    "data.sources.shapes_patterns": 0,
+    "data.sources.shapes_drawing": 0.5,
     "models.layers": 0,
     "data.catalog": 1,
     "data.sources.folder": 1.5,

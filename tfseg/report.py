@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from etils import epath
 
-from tfseg import visualization
+from tfseg import figures, files
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.files import write_atomically
@@ -75,7 +75,7 @@ def write_report(
         The path of `index.html`.
 
     Raises:
-        ValueError: What the functions of `tfseg.visualization` refuse.
+        ValueError: What the functions of `tfseg.figures` refuse.
     """
     pictures = _draw_pictures(history_csv_rows, gallery, confusion, labels)
     page = _render_page(title, metrics, labels, np.asarray(confusion), pictures)
@@ -99,16 +99,16 @@ def _read_row(path, number: int, header: list[str], row: list[str]) -> dict[str,
 
 def _draw_pictures(history, gallery, confusion, labels: LabelSpec) -> dict[str, bytes]:
     """Returns file name -> PNG, in the order of the page."""
-    figures = {}
+    drawn = {}
     if history:
-        figures["curves.png"] = visualization.draw_training_curves(history)
+        drawn["curves.png"] = figures.draw_training_curves(history)
     if gallery:
         images, masks, class_maps = zip(*gallery, strict=True)
-        figures["predictions.png"] = visualization.draw_prediction_gallery(
+        drawn["predictions.png"] = figures.draw_prediction_gallery(
             images, masks, class_maps, labels
         )
-    figures["confusion_matrix.png"] = visualization.draw_confusion_matrix(confusion, labels.names)
-    return {name: visualization.encode_figure(figure) for name, figure in figures.items()}
+    drawn["confusion_matrix.png"] = figures.draw_confusion_matrix(confusion, labels.names)
+    return {name: figures.encode_figure(figure) for name, figure in drawn.items()}
 
 
 def _render_page(

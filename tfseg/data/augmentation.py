@@ -73,7 +73,7 @@ def random_window(
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
     low, high = (tf.math.log(tf.constant(bound, tf.float32)) for bound in random_scale)
     factor = tf.exp(low + (high - low) * tf.random.stateless_uniform((), seeds[0]))
-    scaled = tf.round(factor * tf.constant(base_size, tf.float32))
+    scaled = tf.maximum(tf.round(factor * tf.constant(base_size, tf.float32)), 1.0)
     room = scaled - tf.constant(crop_size, tf.float32)
     offset = tf.round(room * tf.random.stateless_uniform((2,), seeds[1]))
     return scaled / tf.cast(size[:2], tf.float32), offset
@@ -123,10 +123,12 @@ def _nearest_indices(
     length: int, scale: tf.Tensor, offset: tf.Tensor, source_length: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Source index of each of `length` pixels (half-pixel centres), and whether it exists."""
-    centers = (tf.range(length, dtype=tf.float32) + 0.5 + offset) / scale
-    indices = tf.cast(tf.floor(centers), tf.int32)
-    inside = (indices >= 0) & (indices < source_length)
-    return tf.clip_by_value(indices, 0, source_length - 1), inside
+    source = tf.cast(source_length, tf.float32)
+    scaled = tf.round(scale * source)
+    places = tf.range(length, dtype=tf.float32) + offset
+    # In this order, because it rounds as tf.image.resize does where a centre meets an edge.
+    indices = tf.cast(tf.floor((places + 0.5) * (source / scaled)), tf.int32)
+    return tf.clip_by_value(indices, 0, source_length - 1), (places >= 0) & (places < scaled)
 
 
 def random_flip(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

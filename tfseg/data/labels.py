@@ -22,7 +22,9 @@ class LabelSpec:
         raw_values: For each class the value that stands for it in the mask files.
         palette: For each class an RGB colour, 0..255. Empty: `default_palette`.
         ignore_index: The value of void pixels after mapping; no class id.
-        strict: A raw value that is neither named nor `ignore_index` is an error, not void.
+        strict: A raw value that is neither named nor void is an error.
+        void_values: Raw values that are void by intent, besides `ignore_index`: 0 where labels
+            are reduced.
 
     Raises:
         ValueError: No classes, lengths that differ, repeated names or values, or an
@@ -34,6 +36,7 @@ class LabelSpec:
     palette: tuple[tuple[int, int, int], ...] = ()
     ignore_index: int = DEFAULT_IGNORE_INDEX
     strict: bool = False
+    void_values: tuple[int, ...] = ()
 
     def __post_init__(self):
         if not self.names:
@@ -78,6 +81,11 @@ class LabelSpec:
     def label2id(self) -> dict[str, int]:
         """Name -> class id, as in a Hugging Face config."""
         return {name: class_id for class_id, name in enumerate(self.names)}
+
+    @property
+    def known_values(self) -> tuple[int, ...]:
+        """Raw values that a mask may hold where labels are strict."""
+        return (*self.raw_values, *self.void_values, self.ignore_index)
 
     def lookup_table(self) -> np.ndarray:
         """Returns int32 `[max(raw_values) + 2]`: raw value -> class id.

@@ -18,6 +18,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tfseg.data.sources import shapes_patterns
+
 CLASS_NAMES = ("background", "disk", "square", "triangle", "star", "ring")
 VOID_VALUE = 255
 IMAGE_SIZE = 128
@@ -63,7 +65,7 @@ def draw_scene(
         `[image_size, image_size]`: positions in `CLASS_NAMES`, `VOID_VALUE` along outlines.
     """
     light = _draw_light(rng)
-    canvas = _draw_background(rng, image_size)
+    canvas = shapes_patterns.draw_background(rng, image_size)
     mask = np.zeros((image_size, image_size), np.uint8)
     for _ in range(rng.integers(3, 7)):
         class_id = int(rng.integers(1, len(CLASS_NAMES)))
@@ -139,35 +141,6 @@ def _relief(normal_x, normal_y, light):
     return 0.3 + 0.85 * lit, 0.3 * lit**24
 
 
-def _plain(x, y, rng):
-    return np.zeros(np.broadcast(x, y).shape, np.float32)
-
-
-def _stripes(x, y, rng):
-    return _sharpen(np.sin(2 * math.pi * x / rng.uniform(5, 9) + rng.uniform(0, 6)), 3)
-
-
-def _dots(x, y, rng):
-    wave_number = 2 * math.pi / rng.uniform(6, 9)
-    return _sharpen(np.cos(wave_number * x) + np.cos(wave_number * y) - 0.6, 3)
-
-
-def _speckle(x, y, rng):
-    waves = 0.0
-    for angle in rng.uniform(0, math.pi, 4).tolist():
-        along = _rotate(x, y, angle)[0]
-        waves = waves + np.sin(2 * math.pi / rng.uniform(3, 6) * along + rng.uniform(0, 6))
-    return _sharpen(waves, 1.5)
-
-
-def _sectors(x, y, rng):
-    return _sharpen(np.sin(int(rng.integers(4, 7)) * np.arctan2(y, x)), 4)
-
-
-def _sharpen(wave, gain):
-    return 0.5 + 0.5 * np.tanh(gain * wave)
-
-
 @dataclasses.dataclass(frozen=True)
 class _ShapeStyle:
     distance: Callable  # (x, y, radius) -> signed distance, pixels
@@ -186,11 +159,11 @@ _STAR = functools.partial(_rounded_distance, points=5, inner_ratio=0.5)
 
 # In the order of CLASS_NAMES, without the background.
 _STYLES = (
-    _ShapeStyle(_disk_distance, _plain, _dome, 1.0),
-    _ShapeStyle(_polygon(4), _stripes, _flat, 1.2),
-    _ShapeStyle(_polygon(3), _dots, _flat, 1.45),
-    _ShapeStyle(_STAR, _speckle, _flat, 1.4),
-    _ShapeStyle(_ring_distance, _sectors, _tube, 1.2),
+    _ShapeStyle(_disk_distance, shapes_patterns.plain, _dome, 1.0),
+    _ShapeStyle(_polygon(4), shapes_patterns.stripes, _flat, 1.2),
+    _ShapeStyle(_polygon(3), shapes_patterns.dots, _flat, 1.45),
+    _ShapeStyle(_STAR, shapes_patterns.speckle, _flat, 1.4),
+    _ShapeStyle(_ring_distance, shapes_patterns.sectors, _tube, 1.2),
 )
 
 
@@ -200,7 +173,7 @@ def _draw_object(canvas, mask, class_id, light, rng):
     pose = _draw_pose(rng, style.scale, mask.shape[0])
     window, x, y = _window_around(pose, light.shadow_length, mask.shape[0])
     _cast_shadow(canvas[:, *window], style, pose, light, x, y)
-    distance = style.distance(*_rotate(x, y, pose.rotation), pose.radius)
+    distance = style.distance(*shapes_patterns.rotate(x, y, pose.rotation), pose.radius)
     patch = canvas[:, *window]
     surface = _paint_surface(style, pose, light, x, y, rng)
     patch += np.clip(0.5 - distance, 0, 1) * (surface - patch)
@@ -225,15 +198,10 @@ def _window_around(pose, margin, image_size):
     return (slices[1], slices[0]), coordinates[0][None, :], coordinates[1][:, None]
 
 
-def _rotate(x, y, angle):
-    cos, sin = math.cos(angle), math.sin(angle)
-    return cos * x + sin * y, cos * y - sin * x
-
-
 def _cast_shadow(patch, style, pose, light, x, y):
     """Darkens `patch` in place where the object keeps the light away, with a soft edge."""
     offset = light.shadow_length * light.direction
-    x, y = _rotate(x + offset[0], y + offset[1], pose.rotation)
+    x, y = shapes_patterns.rotate(x + offset[0], y + offset[1], pose.rotation)
     distance = style.distance(x, y, pose.radius)
     softness = 2 + light.shadow_length / 2
     shadow = np.clip(0.5 - distance / softness, 0, 1)
@@ -241,85 +209,17 @@ def _cast_shadow(patch, style, pose, light, x, y):
 
 
 def _paint_surface(style, pose, light, x, y, rng):
-    first, second = _draw_color_pair(rng)
-    pattern = style.pattern(*_rotate(x, y, rng.uniform(0, 2 * math.pi)), rng)
+    first, second = shapes_patterns.draw_color_pair(rng)
+    pattern = style.pattern(*shapes_patterns.rotate(x, y, rng.uniform(0, 2 * math.pi)), rng)
     diffuse, highlight = style.shading(x, y, pose.radius, light)
     color = first + pattern * (second - first)
     return color * diffuse + highlight
-
-
-def _draw_color(rng):
-    """A colour, float32 `[3, 1, 1]`, 0..1: any hue, from grey to saturated."""
-    color = rng.uniform(0.1, 0.9, (3, 1, 1))
-    grey = color.mean()
-    return (grey + rng.uniform(0.1, 0.9) * (color - grey)).astype(np.float32)
-
-
-def _draw_color_pair(rng):
-    first, second = _draw_color(rng), _draw_color(rng)
-    # Brightness at least a fifth apart, so that every pattern can be seen.
-    step = rng.uniform(0.2, 0.5) * (1 if first.mean() < 0.5 else -1)
-    second = second + np.float32(first.mean() + step - second.mean())
-    return first, np.clip(second, 0.03, 0.97)
 
 
 def _draw_light(rng):
     angle = rng.uniform(0, 2 * math.pi)
     direction = np.array([math.cos(angle), math.sin(angle)], np.float32)
     return Light(direction, rng.uniform(2, 8), rng.uniform(0.2, 0.6))
-
-
-def _value_noise(rng, image_size, cells, octaves):
-    """Sum of random grids, each twice as fine and about half as strong; deviation about 0.5."""
-    noise = np.zeros((image_size, image_size), np.float32)
-    for octave in range(octaves):
-        position = np.linspace(0, cells << octave, image_size, endpoint=False, dtype=np.float32)
-        left = position.astype(int)
-        share = position - left
-        share = share * share * (3 - 2 * share)
-        grid = rng.standard_normal(((cells << octave) + 1,) * 2, np.float32)
-        # Twice along the first axis, each time transposed: no BLAS, whose threads cost more here.
-        for _ in range(2):
-            grid = (grid[left] + share[:, None] * (grid[left + 1] - grid[left])).T
-        noise += 0.6 * 0.55**octave * grid
-    return noise
-
-
-def _clouds(x, y, noise, rng):
-    return _sharpen(noise, rng.uniform(0.6, 2))
-
-
-def _wood(x, y, noise, rng):
-    period = rng.uniform(14, 30)
-    return _sharpen(np.sin(2 * math.pi * x / period + rng.uniform(1, 4) * noise), 1)
-
-
-def _wide_stripes(x, y, noise, rng):
-    return _sharpen(np.sin(2 * math.pi * x / rng.uniform(18, 40)) + 0.4 * noise, 3)
-
-
-def _tiles(x, y, noise, rng):
-    wave_number = 2 * math.pi / rng.uniform(30, 60)
-    board = np.sin(wave_number * x) * np.sin(wave_number * y)
-    return _sharpen(board + 0.2 * noise, 4)
-
-
-def _grain(x, y, noise, rng):
-    fine = rng.standard_normal(noise.shape, np.float32)
-    return _sharpen(0.5 * noise + rng.uniform(0.2, 0.5) * fine, 1)
-
-
-_BACKGROUNDS = (_clouds, _wood, _wide_stripes, _tiles, _grain)
-
-
-def _draw_background(rng, image_size):
-    noise = _value_noise(rng, image_size, cells=int(rng.integers(2, 5)), octaves=5)
-    axis = np.arange(image_size, dtype=np.float32)
-    x, y = _rotate(axis[None, :], axis[:, None], rng.uniform(0, 2 * math.pi))
-    texture = _BACKGROUNDS[rng.integers(len(_BACKGROUNDS))]
-    share = texture(x, y, noise, rng)
-    first, second = _draw_color_pair(rng)
-    return (first + share * (second - first)) * (1 + 0.1 * noise)
 
 
 def _photograph(canvas, light, rng):
@@ -329,7 +229,7 @@ def _photograph(canvas, light, rng):
     y = x.T
     exposure = 1 + rng.uniform(0, 0.3) * (light.direction[0] * x + light.direction[1] * y)
     exposure = exposure - rng.uniform(0, 0.18) * (x**2 + y**2)
-    exposure = exposure + 0.12 * _value_noise(rng, image_size, cells=2, octaves=1)
+    exposure = exposure + 0.12 * shapes_patterns.value_noise(rng, image_size, cells=2, octaves=1)
     tint = rng.uniform(0.8, 1.1) * rng.uniform(0.9, 1.1, (3, 1, 1)).astype(np.float32)
     picture = _blur(canvas * exposure * tint, rng.uniform(0, 0.25))
     picture += rng.uniform(0.005, 0.03) * rng.standard_normal(picture.shape, np.float32)
