@@ -33,6 +33,9 @@ _QUIET_ENVIRONMENT = {
     "TFDS_SHOW_PROGRESS": "0",
 }
 
+# No space, quota used up, file too large for the file system or its limit.
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class _TupleParser(flags.ArgumentParser):
     """Parses `288,384` into a tuple of ints or floats; `repeat` doubles a single number."""
@@ -190,12 +193,14 @@ def _guard(main: Callable[[Sequence[str]], None], argv: Sequence[str], takes_arg
         main(argv)
     except UserError as error:
         _fail(str(error))
+    except PermissionError as error:
+        _fail(f"{error.filename}: permission denied")
     except Exception as error:
         # TensorFlow reports a full disk as an error of its own.
-        is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if not is_full and "No space left on device" not in str(error):
+        is_full = getattr(error, "errno", None) in _FULL_DISK
+        if not is_full and not any(os.strerror(code) in str(error) for code in _FULL_DISK):
             raise
-        _fail(f"no space left on device: {error}; what was saved before is whole")
+        _fail(f"cannot write any more: {error}; what was saved before is whole")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

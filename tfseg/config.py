@@ -72,8 +72,11 @@ class TrainDataConfig:
         "standard: random scale, crop, flip and colours; none: images as they are",
         choices=("standard", "none"),
     )
-    random_scale: tuple[float, float] = option(
-        (0.5, 2.0), "smallest,largest factor on image_size before the random crop", above=0.0
+    random_scale: tuple[float, float] | None = option(
+        None,
+        "smallest,largest factor on image_size before the random crop; the data set's own where "
+        "not given",
+        above=0.0,
     )
     brightness: float = option(
         0.2, "largest random change of brightness, in [0,1] units", minimum=0.0, maximum=1.0
@@ -98,7 +101,7 @@ class TrainDataConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("crop_size", self.crop_size)
-        if self.random_scale[0] > self.random_scale[1]:
+        if self.random_scale is not None and self.random_scale[0] > self.random_scale[1]:
             raise UserError(
                 f"--random_scale={join(self.random_scale)} must be smallest,largest, "
                 f"e.g. {join(self.random_scale[::-1])}"
@@ -143,7 +146,7 @@ class TrainingConfig:
         None, "training steps; counts instead of epochs where given", minimum=1
     )
     learning_rate: float | None = option(
-        None, "peak learning rate; 6e-5 for pretrained weights, 6e-4 for scratch", above=0.0
+        None, "peak learning rate; 6e-5 for pretrained weights, 1e-3 for scratch", above=0.0
     )
     lr_schedule: str = option(
         "polynomial",

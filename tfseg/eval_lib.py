@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 
 from tfseg import evaluation, files
@@ -59,7 +58,7 @@ def load_model(config: EvalConfig, spec: DatasetSpec) -> Segformer:
     Raises:
         UserError: Another number of classes.
     """
-    model = segformer.load_model(config.run.model)
+    model = segformer.load_model(config.run.model, image_size=config.data.image_size)
     predicted, held = _summary(model.labels.names), _summary(spec.labels.names)
     if model.labels.num_classes != spec.labels.num_classes:
         raise UserError(
@@ -68,10 +67,6 @@ def load_model(config: EvalConfig, spec: DatasetSpec) -> Segformer:
         )
     if predicted != held:
         _logger.warning("class names differ: the model's %s, the data set's %s", predicted, held)
-    if config.data.image_size is not None:
-        model.preprocessing = dataclasses.replace(
-            model.preprocessing, image_size=config.data.image_size
-        )
     return model
 
 

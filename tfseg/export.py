@@ -8,7 +8,7 @@ from tfseg.config import ExportConfig
 
 def main(_):
     config = cli.config_from_flags(ExportConfig)
-    from tfseg import export_lib  # imports TensorFlow: after the flags are known to be good
+    export_lib = cli.import_quietly("tfseg.export_lib")  # only now: it loads TensorFlow
 
     print(f"wrote {export_lib.run_export(config)}")
 

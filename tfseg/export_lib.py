@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from etils import epath
 
 from tfseg.config import ExportConfig
@@ -21,7 +19,5 @@ def run_export(config: ExportConfig) -> epath.Path:
         UserError: There is no such model, or the version exists, or it cannot be written.
     """
     version = bundle.choose_version(config.export_dir, config.version)
-    model = segformer.load_model(config.model)
-    if config.image_size:
-        model.preprocessing = dataclasses.replace(model.preprocessing, image_size=config.image_size)
+    model = segformer.load_model(config.model, image_size=config.image_size)
     return bundle.write_bundle(model, config.export_dir, version=version)

@@ -11,8 +11,7 @@ def main(argv):
     config = cli.config_from_flags(PredictConfig)
     if not argv[1:]:
         raise UserError("no image given: name files or folders after the flags, e.g. cat.jpg")
-    from tfseg import predict_lib  # imports TensorFlow: after the flags are known to be good
-
+    predict_lib = cli.import_quietly("tfseg.predict_lib")  # only now: it loads TensorFlow
     predict_lib.run_prediction(config, argv[1:])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,9 +13,10 @@ from etils import epath
 from tfseg import files, visualization
 from tfseg.config import PredictConfig
 from tfseg.data.labels import LabelSpec
+from tfseg.data.transforms import decode_image
 from tfseg.errors import UserError
 from tfseg.models import segformer
-from tfseg.serving.module import ServingModule, decode_image
+from tfseg.serving.module import ServingModule
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _CLASSES_SUFFIX, _OVERLAY_SUFFIX, _RESULT_SUFFIX = "_classes.png", "_overlay.png", ".json"
@@ -42,7 +42,7 @@ def run_prediction(config: PredictConfig, inputs: Sequence[str]) -> list[dict[st
             an image is unreadable and `on_bad_example` is `error`, or every image is.
     """
     prefixes = _plan_outputs(_find_images(inputs), _make_folder(config.output_dir))
-    model = _load_model(config)
+    model = segformer.load_model(config.model, image_size=config.image_size)
     served = ServingModule(model)
     results = []
     for path, prefix in prefixes.items():
@@ -141,13 +141,6 @@ def _plan_outputs(paths: list[epath.Path], folder: epath.Path) -> dict[epath.Pat
                     "predict it with another --output_dir"
                 )
     return prefixes
-
-
-def _load_model(config: PredictConfig) -> segformer.Segformer:
-    model = segformer.load_model(config.model)
-    if config.image_size:
-        model.preprocessing = dataclasses.replace(model.preprocessing, image_size=config.image_size)
-    return model
 
 
 def _read_image(path: epath.Path, on_bad_example: str) -> np.ndarray | None:

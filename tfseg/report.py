@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from etils import epath
 
-from tfseg import figures, files
+from tfseg import figures
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.files import write_atomically

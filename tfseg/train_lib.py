@@ -34,7 +34,7 @@ from tfseg.serving import bundle, module
 _logger = logging.getLogger(__name__)
 
 _PRETRAINED_LEARNING_RATE = 6e-5  # the paper's, section 4.1
-_SCRATCH_LEARNING_RATE = 6e-4
+_SCRATCH_LEARNING_RATE = 1e-3  # measured on shapes and CamVid: 6e-4 learns more slowly
 _GALLERY_SIZE = 4
 
 
@@ -87,7 +87,9 @@ def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
             image_size=data.image_size or spec.image_size,
         ),
         train_data=dataclasses.replace(
-            config.train_data, train_split=config.train_data.train_split or spec.train_split
+            config.train_data,
+            train_split=config.train_data.train_split or spec.train_split,
+            random_scale=config.train_data.random_scale or spec.random_scale,
         ),
         model=dataclasses.replace(model, init_from=init_from),
         training=dataclasses.replace(

@@ -42,7 +42,7 @@ def build_model():
     with torch.no_grad():
         for parameter in model.parameters():
             fan_in = parameter[0].numel() if parameter.dim() > 1 else 25
-            parameter += torch.randn_like(parameter) * fan_in**-0.5
+            parameter += torch.randn_like(parameter) * 1.5 * fan_in**-0.5
         batch_norm = model.decode_head.batch_norm
         batch_norm.running_mean.copy_(torch.randn_like(batch_norm.running_mean))
         batch_norm.running_var.copy_(torch.rand_like(batch_norm.running_var) + 0.5)

@@ -118,20 +118,29 @@ def test_serving_leaves_the_model_as_it_was(served, tiny_model):
     assert tiny_model(tf.zeros((1, 64, 96, 3))).shape == (1, 64, 96, 5)
 
 
-def test_class_maps_equal_pytorch_transformers(tiny_model, tiny_model_dir, make_image):
+@pytest.mark.parametrize("own_preprocessing", [False, True])
+def test_class_maps_equal_pytorch_transformers(
+    tiny_model, tiny_model_dir, make_image, own_preprocessing
+):
     torch = pytest.importorskip("torch")
     from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
 
     image = make_image(75, 101)
+    inputs = np.moveaxis(tiny_model.preprocessing(image[None]).numpy(), -1, 1)
     processor = SegformerImageProcessor.from_pretrained(tiny_model_dir)
+    if own_preprocessing:
+        processed = processor(Image.fromarray(image), return_tensors="np")["pixel_values"]
+        # PIL rounds to whole gray levels, down the columns and along the rows: 2 * 0.5 / 255 / std.
+        np.testing.assert_allclose(processed, inputs, atol=0.0176)
+        inputs = processed
     peer = SegformerForSemanticSegmentation.from_pretrained(tiny_model_dir).eval()
-    inputs = processor(Image.fromarray(image), return_tensors="pt")
     with torch.no_grad():
-        outputs = peer(**inputs)
+        outputs = peer(torch.tensor(inputs))
     (expected,) = processor.post_process_semantic_segmentation(outputs, [(75, 101)])
     logits = module._quarter_logits(tiny_model, tiny_model.preprocessing(image[None]))
-    difference = np.abs(logits - outputs.logits.permute(0, 2, 3, 1).numpy())
+    peer_logits = np.moveaxis(outputs.logits.numpy(), 1, -1)
+    np.testing.assert_allclose(logits, peer_logits, atol=0.05 if own_preprocessing else 1e-5)
     class_map, _ = module.predict_class_maps(tiny_model, image[None])
-    # PIL rounds the resized image to whole gray levels: 1/255 a channel, about 0.02 normalised.
-    assert difference.mean() < 0.01 * np.std(logits)
-    assert np.mean(class_map[0] == expected.numpy()) > 0.985
+    # Measured over eight images: 0.990 to 0.994 with PIL's rounding, 1.0 without.
+    agreement = np.mean(class_map[0] == expected.numpy())
+    assert agreement > (0.985 if own_preprocessing else 0.9999)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
+import numpy as np
 from etils import epath
 
 from tfseg.data import labels as labels_lib
@@ -27,6 +29,7 @@ class DatasetSpec:
         image_key: Name of the image feature; None where the source finds it.
         mask_key: Name of the mask feature; None where the source finds it.
         image_size: (height, width) in pixels that suits it.
+        random_scale: Smallest and largest factor of the random scale in training.
         init_from: First weights that suit it; None for ImageNet's.
     """
 
@@ -39,6 +42,7 @@ class DatasetSpec:
     image_key: str | None = None
     mask_key: str | None = None
     image_size: tuple[int, int] = (512, 512)
+    random_scale: tuple[float, float] = (0.5, 2.0)  # the paper's, section 4.1
     init_from: str | None = None
 
 
@@ -51,6 +55,7 @@ _NAMED = {
         labels=LabelSpec(shapes_drawing.CLASS_NAMES),
         eval_split="test",
         image_size=(128, 128),
+        random_scale=(0.75, 1.33),  # the drawings vary in size already
         init_from="scratch",
     ),
     # 3,680 + 3,669 photographs of cats and dogs, about 500x375, with trimaps: 1 pet,
@@ -89,16 +94,27 @@ def get_dataset_spec(
     Raises:
         UserError: The name is unknown, the folder is missing, or classes cannot be told.
     """
-    spec = _named_spec(dataset) or _prefixed_spec(dataset, id2label, reduce_labels)
-    labels = spec.labels
+    options = {"reduce_labels": reduce_labels, "ignore_index": ignore_index}
     try:
+        spec = _named_spec(dataset) or _prefixed_spec(dataset, id2label, options)
+        labels = spec.labels
         if id2label is not None:
-            labels = read_id2label(epath.Path(id2label), reduce_labels=reduce_labels)
-        labels = dataclasses.replace(labels, ignore_index=ignore_index, strict=strict_labels)
+            labels = read_id2label(epath.Path(id2label), **options)
+        labels = dataclasses.replace(
+            labels,
+            ignore_index=ignore_index,
+            strict=strict_labels,
+            void_values=(0,) if reduce_labels else (),
+        )
     except UserError:
         raise
     except ValueError as error:
         raise UserError(f"--dataset={dataset}: {error}") from error
+    if reduce_labels and 0 in labels.raw_values:
+        raise UserError(
+            f"--reduce_labels makes mask value 0 void, but in {dataset} it is "
+            f"{labels.names[labels.raw_values.index(0)]!r}; leave it out, or set --id2label"
+        )
     return dataclasses.replace(spec, labels=labels)
 
 
@@ -110,7 +126,7 @@ def _named_spec(dataset: str) -> DatasetSpec | None:
     return dataclasses.replace(spec, name=dataset, path=dataset)
 
 
-def _prefixed_spec(dataset: str, id2label: str | None, reduce_labels: bool) -> DatasetSpec:
+def _prefixed_spec(dataset: str, id2label: str | None, options: dict[str, Any]) -> DatasetSpec:
     prefix, _, path = dataset.partition(":")
     if prefix not in _PREFIXES or not path:
         allowed = [*_NAMED, *(f"{known}:..." for known in _PREFIXES)]
@@ -119,17 +135,19 @@ def _prefixed_spec(dataset: str, id2label: str | None, reduce_labels: bool) -> D
             f"(allowed: {', '.join(allowed)})"
         )
     if prefix == "folder":
-        return _folder_spec(dataset, path, id2label, reduce_labels)
+        return _folder_spec(dataset, path, id2label, options)
     if id2label is None:
         raise UserError(
             f"--dataset={dataset} needs --id2label=FILE.json: a JSON object of class names by raw "
             'mask value, e.g. {"0": "background", "1": "cat"}'
         )
-    labels = read_id2label(epath.Path(id2label), reduce_labels=reduce_labels)
+    labels = read_id2label(epath.Path(id2label), **options)
     return DatasetSpec(dataset, _PREFIXES[prefix], path, labels)
 
 
-def _folder_spec(dataset: str, path: str, id2label: str | None, reduce_labels: bool) -> DatasetSpec:
+def _folder_spec(
+    dataset: str, path: str, id2label: str | None, options: dict[str, Any]
+) -> DatasetSpec:
     folder = epath.Path(path).expanduser()
     for part in (folder, folder / "images", folder / "annotations"):
         if not part.is_dir():
@@ -142,13 +160,18 @@ def _folder_spec(dataset: str, path: str, id2label: str | None, reduce_labels: b
     train_split = "training" if "training" in splits and "train" not in splits else "train"
     names_file = epath.Path(id2label) if id2label else folder / "id2label.json"
     if names_file.exists() or id2label:
-        labels = read_id2label(names_file, reduce_labels=reduce_labels)
+        labels = read_id2label(names_file, **options)
     else:
-        labels = _labels_from_masks(folder / "annotations" / train_split, reduce_labels)
+        labels = _labels_from_masks(folder / "annotations" / train_split, **options)
     return DatasetSpec(dataset, "folder", str(folder), labels, train_split, eval_split)
 
 
-def read_id2label(path: epath.Path, *, reduce_labels: bool) -> LabelSpec:
+def read_id2label(
+    path: epath.Path,
+    *,
+    reduce_labels: bool,
+    ignore_index: int = labels_lib.DEFAULT_IGNORE_INDEX,
+) -> LabelSpec:
     """Reads a JSON object of class names by raw mask value, e.g. `{"0": "sky", "1": "road"}`.
 
     With `reduce_labels` the names are those of ADE20K's lists: name 0 belongs to raw value 1,
@@ -157,34 +180,46 @@ def read_id2label(path: epath.Path, *, reduce_labels: bool) -> LabelSpec:
     Raises:
         UserError: The file is missing or holds something else.
     """
+    path = path.expanduser()
     if not path.exists():
         raise UserError(f"--id2label={path}: no such file")
     try:
         names = {int(raw): str(name) for raw, name in json.loads(path.read_text()).items()}
-        offset = 1 if reduce_labels and 0 in names else 0
-        ordered = sorted(names)
-        return LabelSpec(
-            tuple(names[raw] for raw in ordered), tuple(raw + offset for raw in ordered)
-        )
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, OSError) as error:
         raise UserError(
             f"--id2label={path} must be a JSON object of names by mask value, "
             f'e.g. {{"0": "sky", "1": "road"}}: {error}'
         ) from error
+    offset = 1 if reduce_labels and 0 in names else 0
+    ordered = sorted(names)
+    try:
+        return LabelSpec(
+            tuple(names[raw] for raw in ordered),
+            tuple(raw + offset for raw in ordered),
+            ignore_index=ignore_index,
+        )
+    except ValueError as error:
+        raise UserError(f"--id2label={path}: {error}") from error
 
 
-def _labels_from_masks(folder: epath.Path, reduce_labels: bool) -> LabelSpec:
-    """Names classes by the values that the training masks hold, 255 and reduced 0 left out."""
-    import io
-
-    import numpy as np
-    from PIL import Image
-
+def _labels_from_masks(folder: epath.Path, *, reduce_labels: bool, ignore_index: int) -> LabelSpec:
+    """Names classes by the values in the training masks: not 255, `ignore_index`, reduced 0."""
     values: set[int] = set()
-    for path in sorted(folder.glob("*.png")) if folder.is_dir() else ():
-        values.update(np.unique(np.asarray(Image.open(io.BytesIO(path.read_bytes())))).tolist())
-    values -= {255, 0} if reduce_labels else {255}
+    fault = "it holds no masks"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() != ".png" or path.name.startswith("."):
+            continue
+        try:
+            values.update(np.unique(labels_lib.decode_mask(path.read_bytes())).tolist())
+        except (OSError, ValueError, SyntaxError) as error:
+            # Whether a bad mask stops the run or is skipped is decided when the split is read.
+            fault = f"{path} cannot be read as a mask ({error})"
+    values -= {labels_lib.DEFAULT_IGNORE_INDEX, ignore_index, *([0] if reduce_labels else [])}
     if not values:
-        raise UserError(f"--dataset=folder: {folder} holds no masks to take classes from")
+        raise UserError(
+            f"--dataset=folder: no classes can be taken from the masks of {folder}: {fault}; "
+            f"name them with --id2label=FILE.json"
+        )
     ordered = sorted(values)
-    return LabelSpec(tuple(f"class_{value}" for value in ordered), tuple(ordered))
+    names = tuple(f"class_{value}" for value in ordered)
+    return LabelSpec(names, tuple(ordered), ignore_index=ignore_index)

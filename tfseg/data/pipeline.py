@@ -71,10 +71,11 @@ def load_examples(
         UserError: The split cannot be read; see the sources.
     """
     examples = _load_source(spec, config, split, max_examples)
-    if config.on_bad_example == "skip" and spec.source != "folder":
-        examples = _skip_unreadable(examples)
     check = functools.partial(_check_example, labels=spec.labels)
-    return examples.map(check, num_parallel_calls=tf.data.AUTOTUNE)
+    examples = examples.map(check, num_parallel_calls=tf.data.AUTOTUNE)
+    if config.on_bad_example == "skip" and spec.source == "tfds":
+        examples = _skip_bad(examples)
+    return examples
 
 
 def _load_source(
@@ -106,10 +107,10 @@ def _load_source(
         return tfds.load(spec.path, split, data_dir=config.data_dir, **keys)
     from tfseg.data.sources import hub
 
-    return hub.load(spec.path, split, **keys)
+    return hub.load(spec.path, split, spec.labels, on_bad_example=config.on_bad_example, **keys)
 
 
-def _skip_unreadable(examples: tf.data.Dataset) -> tf.data.Dataset:
+def _skip_bad(examples: tf.data.Dataset) -> tf.data.Dataset:
     """Reads everything once to count what is left without the examples that fail."""
     readable = examples.ignore_errors(log_warning=True)
     total = int(examples.cardinality())
@@ -121,14 +122,14 @@ def _skip_unreadable(examples: tf.data.Dataset) -> tf.data.Dataset:
 
 def _check_example(example: Example, labels: LabelSpec) -> Example:
     """Maps the mask to class ids; stops at a mask that does not fit its image."""
-    image, mask = example["image"], example["mask"]
+    image, mask = example["image"], tf.cast(example["mask"], tf.int32)
     tf.debugging.assert_equal(
         tf.shape(image)[:2],
         tf.shape(mask),
         tf.strings.join(["bad example ", example["name"], ": mask and image differ in size"]),
     )
     if labels.strict:
-        known = tf.constant([*labels.raw_values, labels.ignore_index])
+        known = tf.constant(labels.known_values)
         tf.debugging.assert_equal(
             tf.reduce_any(mask[..., None] == known, -1),
             True,

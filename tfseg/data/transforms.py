@@ -36,6 +36,19 @@ class Preprocessing:
         return (image - tf.constant(self.mean)) / tf.constant(self.std)
 
 
+def decode_image(image_bytes: tf.Tensor) -> tf.Tensor:
+    """Decodes a scalar string, JPEG or PNG (else BMP, or a GIF's first frame), to uint8 RGB.
+
+    Returns:
+        uint8 `[height, width, 3]`; alpha is dropped, gray repeated.
+
+    Raises:
+        tf.errors.InvalidArgumentError: The bytes are no such image, or cut short.
+    """
+    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, (None, None, 3))
+
+
 def to_unit_range(image: tf.Tensor) -> tf.Tensor:
     """Maps uint8 0..255 to float32 [0, 1]."""
     return tf.cast(image, tf.float32) * (1.0 / 255.0)

@@ -25,7 +25,9 @@ def initialize(network: tf.keras.Model, seed: int) -> None:
     """
     for variable in network.trainable_variables:
         if variable.name.endswith("/kernel:0"):
-            stream = (seed, zlib.crc32(variable.name.encode()))
+            # Without the network's own name, which Keras numbers from the second one on.
+            name = variable.name.split("/", 1)[1]
+            stream = (seed, zlib.crc32(name.encode()))
             variable.assign(_draw(variable.name, variable.shape, stream))
 
 

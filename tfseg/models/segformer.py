@@ -114,12 +114,16 @@ def build_model(
     return model
 
 
-def load_model(path: str, *, revision: str | None = None) -> Segformer:
+def load_model(
+    path: str, *, revision: str | None = None, image_size: tuple[int, int] | None = None
+) -> Segformer:
     """Loads a fine-tuned SegFormer.
 
     Args:
         path: A Hub id, or a folder written by tfseg, PyTorch transformers or TF transformers.
         revision: Branch, tag or commit of a Hub id.
+        image_size: (height, width) in pixels that `preprocessing` resizes to, instead of the
+            saved one.
 
     Returns:
         A `keras.Model`: normalised `[batch, height, width, 3]` -> logits
@@ -130,7 +134,9 @@ def load_model(path: str, *, revision: str | None = None) -> Segformer:
     """
     folder = checkpoint.find_folder(path, revision, flag="model")
     config = checkpoint.read_config(folder)
-    model = Segformer(config, checkpoint.read_labels(config), checkpoint.read_preprocessing(folder))
+    model = Segformer(
+        config, checkpoint.read_labels(config), checkpoint.read_preprocessing(folder, image_size)
+    )
     checkpoint.load_weights(model.network, folder, allow_fresh_head=False)
     return model
 

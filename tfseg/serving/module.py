@@ -8,7 +8,7 @@ import json
 import tensorflow as tf
 
 import tfseg
-from tfseg.data.transforms import resize_logits
+from tfseg.data.transforms import decode_image, resize_logits
 from tfseg.models.segformer import Segformer
 
 # Logits at the image's own size are made in bands of rows: a photograph of 3 megapixels with 150
@@ -121,19 +121,6 @@ def predict_class_maps(model: Segformer, images: tf.Tensor) -> tuple[tf.Tensor, 
     return classify_pixels(logits, tf.shape(images)[1:3])
 
 
-def decode_image(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Decodes a scalar string, JPEG or PNG (else BMP, or a GIF's first frame), to uint8 RGB.
-
-    Returns:
-        uint8 `[height, width, 3]`; alpha is dropped, gray repeated.
-
-    Raises:
-        tf.errors.InvalidArgumentError: The bytes are no such image, or cut short.
-    """
-    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, (None, None, 3))
-
-
 def classify_pixels(logits: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Resizes logits as `resize_logits` does, and picks the class of each pixel.
 
@@ -195,12 +182,7 @@ def _quarter_logits(model: Segformer, inputs: tf.Tensor) -> tf.Tensor:
     batch = tf.shape(inputs)[0]
     # The network's reshapes cannot infer a dimension of an empty batch: it gets one black image.
     padding = [[0, tf.cast(batch == 0, tf.int32)], [0, 0], [0, 0], [0, 0]]
-    upsample_logits, model.upsample_logits = model.upsample_logits, False
-    try:
-        logits = model(tf.pad(inputs, padding), training=False)
-    finally:
-        model.upsample_logits = upsample_logits
-    return logits[:batch]
+    return model.quarter_logits(tf.pad(inputs, padding), training=False)[:batch]
 
 
 def describe_model(model: Segformer) -> str:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import concurrent.futures
-import io
 import logging
+import re
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from etils import epath
-from PIL import Image
 
-from tfseg.data.labels import LabelSpec
+from tfseg.data.labels import LabelSpec, decode_mask
 from tfseg.errors import UserError
 
 _logger = logging.getLogger(__name__)
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-_CHECK_THREADS = 8
+CHECK_THREADS = 8
 
 
 class Pair(NamedTuple):
@@ -55,7 +54,9 @@ def load(
         UserError: A folder is missing or empty, an image has no mask, or a pair is bad.
     """
     pairs = find_pairs(epath.Path(path), split, on_bad_example)[:max_examples]
-    pairs = _without_bad_pairs(pairs, labels, on_bad_example, split)
+    with concurrent.futures.ThreadPoolExecutor(CHECK_THREADS) as threads:
+        faults = list(threads.map(lambda pair: _fault(pair, labels), pairs))
+    pairs = [pairs[index] for index in usable_indices(faults, on_bad_example, split)]
     names = tf.data.Dataset.from_tensor_slices(
         ([str(pair.image) for pair in pairs], [str(pair.mask) for pair in pairs])
     )
@@ -76,11 +77,11 @@ def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") ->
                 f"no folder {part}; splits there: {', '.join(known) or 'none'} "
                 "(--train_split, --eval_split)"
             )
-    found = sorted(path for path in images.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
+    found = _visible_files(images, _IMAGE_SUFFIXES)
     if not found:
         raise UserError(f"{images} holds no image ({', '.join(_IMAGE_SUFFIXES)})")
-    mask_names = {path.name for path in masks.iterdir()}
-    without = [path for path in found if f"{path.stem}.png" not in mask_names]
+    by_stem = {path.stem: path for path in _visible_files(masks, (".png",))}
+    without = [path for path in found if path.stem not in by_stem]
     if without and on_bad_example == "error":
         raise UserError(
             f"{without[0]} has no mask {masks / (without[0].stem + '.png')}"
@@ -88,70 +89,72 @@ def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") ->
         )
     for path in without:
         _logger.warning("skipped %s: no mask", path)
-    return [Pair(path, masks / f"{path.stem}.png") for path in found if path not in set(without)]
+    return [Pair(path, by_stem[path.stem]) for path in found if path.stem in by_stem]
 
 
-def _without_bad_pairs(
-    pairs: list[Pair], labels: LabelSpec, on_bad_example: str, split: str
-) -> list[Pair]:
-    with concurrent.futures.ThreadPoolExecutor(_CHECK_THREADS) as threads:
-        reasons = list(threads.map(lambda pair: _fault(pair, labels), pairs))
-    faults = [reason for reason in reasons if reason]
-    if faults and on_bad_example == "error":
-        raise UserError(
-            f"{faults[0]}{_and_others(faults)}; repair it, or --on_bad_example=skip to go on "
-            "without it"
-        )
-    for reason in faults:
-        _logger.warning("skipped: %s", reason)
-    if faults:
-        _logger.warning("skipped %d of %d examples of split %s", len(faults), len(pairs), split)
-    if len(faults) == len(pairs):
-        raise UserError(f"split {split} has no usable example: {(faults or ['it is empty'])[0]}")
-    return [pair for pair, reason in zip(pairs, reasons, strict=True) if not reason]
+def _visible_files(folder: epath.Path, suffixes: tuple[str, ...]) -> list[epath.Path]:
+    """Files with one of the suffixes, sorted; hidden ones, such as macOS's `._X.jpg`, left out."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
 
 
 def _fault(pair: Pair, labels: LabelSpec) -> str | None:
-    """Returns what is wrong with a pair, or None."""
     try:
-        image = tf.io.decode_image(pair.image.read_bytes(), channels=3, expand_animations=False)
+        image, mask = pair.image.read_bytes(), pair.mask.read_bytes()
+    except OSError as error:
+        return f"{pair.image} and its mask cannot be read ({error})"
+    return find_fault(image, mask, labels, str(pair.image), str(pair.mask))
+
+
+def find_fault(
+    image: bytes, mask: bytes, labels: LabelSpec, image_name: str, mask_name: str
+) -> str | None:
+    """Returns what is wrong with an encoded image and its mask, or None."""
+    try:
+        pixels = tf.io.decode_image(image, channels=3, expand_animations=False)
     except tf.errors.InvalidArgumentError as error:
-        return f"{pair.image} cannot be decoded ({str(error.message).splitlines()[0][:120]})"
+        reason = re.sub(r"\{\{.*?\}\} | \[Op:\w+\]", "", error.message)
+        return f"{image_name} cannot be decoded ({reason})"
     try:
-        mask = decode_mask(pair.mask.read_bytes())
-    except (OSError, ValueError, SyntaxError) as error:  # PIL's for damaged files
-        return f"{pair.mask} cannot be read as a mask ({error})"
-    if mask.shape != tuple(image.shape[:2]):
+        values = decode_mask(mask)
+    except (OSError, ValueError, SyntaxError) as error:
+        return f"{mask_name} cannot be read as a mask ({error})"
+    if values.shape != tuple(pixels.shape[:2]):
         return (
-            f"{pair.mask} is {mask.shape[0]}x{mask.shape[1]} (height x width) but its image "
-            f"{pair.image} is {image.shape[0]}x{image.shape[1]}"
+            f"{mask_name} is {values.shape[0]}x{values.shape[1]} (height x width) but its image "
+            f"{image_name} is {pixels.shape[0]}x{pixels.shape[1]}"
         )
-    if labels.strict:
-        unnamed = set(np.unique(mask).tolist()) - {*labels.raw_values, labels.ignore_index}
-        if unnamed:
-            return (
-                f"{pair.mask} holds the value {min(unnamed)}, which --id2label does not name "
-                "(--nostrict_labels makes it void)"
-            )
+    unnamed = set(np.unique(values).tolist()) - set(labels.known_values)
+    if labels.strict and unnamed:
+        return (
+            f"{mask_name} holds the value {min(unnamed)}, which --id2label does not name "
+            "(--nostrict_labels makes it void)"
+        )
     return None
 
 
-def decode_mask(data: bytes) -> np.ndarray:
-    """Decodes a mask file to int32 `[height, width]` raw values.
-
-    PIL and not `tf.io.decode_png`, which turns the indices of a palette PNG into the grey of
-    their colours.
+def usable_indices(faults: list[str | None], on_bad_example: str, split: str) -> list[int]:
+    """Returns the positions of the examples without a fault; the others are logged.
 
     Raises:
-        ValueError: The file holds colours, not values.
+        UserError: A fault and `on_bad_example="error"`, or no example is left.
     """
-    with Image.open(io.BytesIO(data)) as picture:
-        values = np.asarray(picture)
-    if values.ndim != 2:
-        raise ValueError(
-            f"it has {values.shape[2]} channels; a mask has one, whose values are class numbers"
+    found = [fault for fault in faults if fault]
+    if found and on_bad_example == "error":
+        raise UserError(
+            f"{found[0]}{_and_others(found)}; repair it, or --on_bad_example=skip to go on "
+            "without it"
         )
-    return values.astype(np.int32)
+    for fault in found:
+        _logger.warning("skipped: %s", fault)
+    if found:
+        _logger.warning("skipped %d of %d examples of split %s", len(found), len(faults), split)
+    if len(found) == len(faults):
+        raise UserError(f"split {split} has no usable example: {(found or ['it is empty'])[0]}")
+    return [index for index, fault in enumerate(faults) if not fault]
 
 
 def _read_pair(image_path: tf.Tensor, mask_path: tf.Tensor) -> dict[str, tf.Tensor]:

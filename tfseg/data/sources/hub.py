@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from tfseg.data.sources.folder import decode_mask
+from tfseg.data.labels import LabelSpec, decode_mask
+from tfseg.data.sources import folder
+from tfseg.data.sources.tfds import host_answers
 from tfseg.errors import UserError
 
 _IMAGE_KEYS = ("image", "pixel_values", "img")
@@ -18,26 +21,33 @@ _MASK_KEYS = ("mask", "label", "labels", "annotation", "segmentation_mask")
 def load(
     path: str,
     split: str,
+    labels: LabelSpec,
     *,
     image_key: str | None = None,
     mask_key: str | None = None,
     max_examples: int | None = None,
+    on_bad_example: str = "error",
 ) -> tf.data.Dataset:
     """Loads a split whose image and mask columns are `datasets.Image`.
+
+    Every example is decoded once before training starts, as those of a folder.
 
     Args:
         path: Hub id or local folder, as `datasets.load_dataset` takes it.
         split: Split, with slices such as `train[:80%]`.
+        labels: Classes, for the strict check of mask values.
         image_key: Image column; the first usual name where not given.
         mask_key: Mask column; the first usual name where not given.
         max_examples: Use the first so many.
+        on_bad_example: `error`, or `skip` to go on without the example and count.
 
     Returns:
         Examples `image` uint8 `[height, width, 3]`, `mask` int32 `[height, width]` of raw values
         and `name` string scalar.
 
     Raises:
-        UserError: The data set, split or column is unknown, or cannot be fetched.
+        UserError: The data set, split or column is unknown or cannot be fetched, or an example
+            is bad.
     """
     from datasets import Image
 
@@ -47,45 +57,74 @@ def load(
     table = table.select_columns([image_key, mask_key])
     for key in (image_key, mask_key):
         table = table.cast_column(key, Image(decode=False))
-    count = min(len(table), max_examples or len(table))
 
-    def read_bytes() -> Iterator[tuple[bytes, bytes, str]]:
-        for index in range(count):
-            row = table[index]
-            yield _bytes(row[image_key]), _bytes(row[mask_key]), f"{split}_{index}"
+    def read(index: int) -> tuple[bytes, bytes, str]:
+        row = table[index]
+        return _bytes(row[image_key]), _bytes(row[mask_key]), f"{split}_{index}"
+
+    def fault(index: int) -> str | None:
+        image, mask, name = read(index)
+        return folder.find_fault(
+            image, mask, labels, f"{image_key} of {name}", f"{mask_key} of {name}"
+        )
+
+    count = min(len(table), max_examples or len(table))
+    with concurrent.futures.ThreadPoolExecutor(folder.CHECK_THREADS) as threads:
+        faults = list(threads.map(fault, range(count)))
+    usable = folder.usable_indices(faults, on_bad_example, split)
+
+    def read_usable() -> Iterator[tuple[bytes, bytes, str]]:
+        return map(read, usable)
 
     scalar = tf.TensorSpec((), tf.string)
-    encoded = tf.data.Dataset.from_generator(read_bytes, output_signature=(scalar,) * 3)
-    encoded = encoded.apply(tf.data.experimental.assert_cardinality(count))
+    encoded = tf.data.Dataset.from_generator(read_usable, output_signature=(scalar,) * 3)
+    encoded = encoded.apply(tf.data.experimental.assert_cardinality(len(usable)))
     return encoded.map(_decode, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def _load_table(path: str, split: str):
     import datasets
 
+    path = os.path.expanduser(path)
     datasets.logging.set_verbosity_error()
     datasets.disable_progress_bars()
+    is_offline = datasets.config.HF_HUB_OFFLINE
+    if not os.path.isdir(path) and not host_answers(datasets.config.HF_ENDPOINT):
+        # A look-up without a network retries for 23 seconds, with a line each. Offline, `datasets`
+        # opens its own copy at once, if it has one.
+        datasets.config.HF_HUB_OFFLINE = True
     try:
         return datasets.load_dataset(path, split=split)
     except ValueError as error:
         raise UserError(f"--dataset=hf:{path}, split {split!r}: {error}") from error
+    except datasets.exceptions.DatasetNotFoundError as error:
+        raise UserError(f"--dataset=hf:{path} is no local folder, and: {error}") from error
     except Exception as error:
         raise UserError(
             f"--dataset=hf:{path} is no local folder that `datasets` can read, and the Hub did not "
             f"answer ({type(error).__name__}); on a machine with a network: hf download --repo-type"
             f" dataset {path} --local-dir DIR, then --dataset=hf:DIR; --dataset=shapes needs none"
         ) from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = is_offline
 
 
 def _column(table, key: str | None, usual: tuple[str, ...], flag: str, path: str) -> str:
-    columns = table.column_names
+    """Returns the name of an image column: the one asked for, or the first usual one."""
+    from datasets import Image
+
+    columns = [name for name, feature in table.features.items() if isinstance(feature, Image)]
     key = key or next((name for name in usual if name in columns), None)
     if key not in columns:
-        raise UserError(f"--{flag}={key} is no column of hf:{path} (allowed: {', '.join(columns)})")
+        received = f"--{flag}={key} is" if key else f"--{flag} is needed: {', '.join(usual)} are"
+        allowed = ", ".join(columns) or "it has none"
+        raise UserError(f"{received} no image column of hf:{path} (allowed: {allowed})")
     return key
 
 
-def _bytes(cell: dict[str, Any]) -> bytes:
+def _bytes(cell: dict[str, Any] | None) -> bytes:
+    if cell is None:
+        return b""
     if cell["bytes"] is not None:
         return cell["bytes"]
     with open(os.fspath(cell["path"]), "rb") as file:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 
 import tensorflow as tf
-from etils import epath
 
-from tfseg.errors import UserError
+from tfseg.errors import UserError, nearest_name
 
 _logger = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5
@@ -41,7 +40,7 @@ def load(
         UserError: The data set, split or feature is unknown, or it cannot be downloaded.
     """
     builder = open_builder(path, data_dir)
-    prepare(builder, data_dir)
+    prepare(builder)
     image_key, mask_key = _feature_keys(builder, path, image_key, mask_key)
     examples = _read_split(builder, path, split)
     if max_examples is not None:
@@ -62,8 +61,8 @@ def load(
 
 def resolved_name(path: str, data_dir: str | None = None) -> str:
     """Returns `name:version`, with the version that `load` takes."""
-    builder = open_builder(path, data_dir)
-    return builder.info.full_name.replace("/", ":")
+    name, _, version = open_builder(path, data_dir).info.full_name.rpartition("/")
+    return f"{name}:{version}"
 
 
 def open_builder(path: str, data_dir: str | None):
@@ -77,44 +76,60 @@ def open_builder(path: str, data_dir: str | None):
     try:
         return tfds.builder(path, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
+        known = tfds.list_builders(with_community_datasets=False)
         raise UserError(
-            f"--dataset={path}: TensorFlow Datasets {tfds.__version__} knows no such data set, "
-            "and none is prepared under --data_dir"
+            f"--dataset={path}: TensorFlow Datasets {tfds.__version__} knows no such data set"
+            f"{nearest_name(path, known)}, and none is prepared under --data_dir"
         ) from None
-    except AssertionError as error:  # TFDS's answer to a version it does not hold
-        raise UserError(f"--dataset={path}: {error}; leave the version out") from error
+    except (AssertionError, ValueError) as error:  # for a version or a config that is unknown
+        raise UserError(f"--dataset={path}: {error}; leave version and config out") from error
 
 
-def prepare(builder, data_dir: str | None) -> None:
+def prepare(builder) -> None:
     """Downloads and prepares a data set, unless that was done before.
 
-    TFDS retries an unreachable host for over three minutes, so the host is tried first.
+    TFDS retries an unreachable host for over three minutes, so the host is tried first, unless
+    the archives lie in `<data_dir>/downloads/manual`, where TFDS looks before it downloads.
 
     Raises:
-        UserError: It is not prepared and its host does not answer.
+        UserError: It is not prepared, and its archives cannot be fetched.
     """
-    import tensorflow_datasets as tfds
-
     if builder.data_path.exists():
         return
-    url = next(iter(builder.url_infos), None)
-    archives = epath.Path(builder.data_dir).parents[1] / "downloads" / "manual"
-    if url is not None and not archives.is_dir() and not _answers(url):
+    archives = builder.url_infos or {}
+    manual_dir = builder.data_dir_root / "downloads" / "manual"
+    missing = [url for url, info in archives.items() if not (manual_dir / info.filename).exists()]
+    if missing and not host_answers(missing[0]):
         raise UserError(
-            f"{builder.info.full_name} is not prepared under {builder.data_path.parent.parent}, "
-            f"and {url} does not answer; on a machine with a network run `tfds build "
+            f"{builder.info.full_name} is not prepared under {builder.data_dir_root}, and "
+            f"{missing[0]} does not answer; on a machine with a network run `tfds build "
             f"{builder.name} --data_dir=DIR`, copy DIR here and pass --data_dir=DIR, "
             "or use --dataset=shapes, which needs no download"
         )
     _logger.info("preparing %s under %s", builder.info.full_name, builder.data_path)
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(
-            manual_dir=archives if archives.is_dir() else None
-        )
-    )
+    _download_and_prepare(builder)
 
 
-def _answers(url: str) -> bool:
+def _download_and_prepare(builder) -> None:
+    import requests
+    from tensorflow_datasets import download
+
+    try:
+        builder.download_and_prepare()
+    except (
+        AssertionError,  # TFDS's answer where only a person may download the archives
+        download.DownloadError,
+        download.download_manager.NonMatchingChecksumError,
+        requests.RequestException,
+    ) as error:
+        raise UserError(
+            f"{builder.info.full_name} cannot be prepared under {builder.data_dir_root}: {error}; "
+            "give the folder of a prepared copy with --data_dir, or use --dataset=shapes"
+        ) from error
+
+
+def host_answers(url: str) -> bool:
+    """Returns whether a server answers within seconds, whatever it says."""
     import requests
 
     try:

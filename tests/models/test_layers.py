@@ -1,0 +1,157 @@
+"""The stand-ins compute what Hugging Face's own layers compute, from the same weights."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from transformers import SegformerConfig, TFSegformerForSemanticSegmentation
+from transformers.models.segformer import modeling_tf_segformer as hf
+
+from tfseg.data.labels import LabelSpec
+from tfseg.data.transforms import Preprocessing
+from tfseg.models import checkpoint, layers
+from tfseg.models.segformer import Segformer
+
+LABELS = LabelSpec(("sky", "road", "tree", "car", "person"))
+SIZES = ((64, 96), (51, 69))
+
+
+def plain_name(variable):
+    """A weight's name without the network's own, which Keras numbers."""
+    return variable.name.split("/", 1)[1]
+
+
+@pytest.fixture(scope="module")
+def networks(randomize):
+    """An untouched B0 and tfseg's with the same weights, neither with anything random in it."""
+    config = SegformerConfig(drop_path_rate=0.0, classifier_dropout_prob=0.0)
+    checkpoint.set_labels(config, LABELS)
+    stock = TFSegformerForSemanticSegmentation(config)
+    stock.build_in_name_scope()
+    randomize(stock)
+    model = Segformer(config, LABELS, Preprocessing((64, 64)))
+    values = {plain_name(variable): variable.numpy() for variable in stock.variables}
+    for variable in model.network.variables:
+        variable.assign(values[plain_name(variable)])
+    return stock, model
+
+
+def draw_images(size, batch=2):
+    return np.random.default_rng(1).normal(size=(batch, *size, 3)).astype(np.float32)
+
+
+def run_stock(stock, images, training):
+    logits = stock(tf.transpose(images, (0, 3, 1, 2)), training=training).logits
+    return tf.transpose(logits, (0, 2, 3, 1))
+
+
+def gradients(call, network):
+    """Gradients of a random linear function of the logits, by weight."""
+    with tf.GradientTape() as tape:
+        logits = call()
+        slopes = tf.random.stateless_normal(tf.shape(logits), (0, 3))
+        value = tf.reduce_sum(logits * slopes)
+    found = tape.gradient(value, network.trainable_variables)
+    return {
+        plain_name(variable): gradient.numpy()
+        for variable, gradient in zip(network.trainable_variables, found, strict=True)
+    }
+
+
+def test_weights_keep_hugging_faces_names_shapes_and_trainability(networks):
+    stock, model = networks
+    facts = [
+        {plain_name(v): (tuple(v.shape), v.trainable) for v in network.variables}
+        for network in (stock, model.network)
+    ]
+    assert len(facts[0]) == len(stock.variables) == len(model.network.variables)
+    assert facts[0] == facts[1]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_quarter_logits_equal_hugging_faces(networks, size):
+    stock, model = networks
+    images = draw_images(size)
+    expected = run_stock(stock, images, training=False).numpy()
+    received = model.quarter_logits(images, training=False).numpy()
+    assert received.shape == expected.shape
+    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-4 * expected.std())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients_of_every_weight_equal_hugging_faces(networks, training):
+    stock, model = networks
+    images = draw_images(SIZES[1])
+    expected = gradients(lambda: run_stock(stock, images, training), stock)
+    received = gradients(lambda: model.quarter_logits(images, training), model.network)
+    # Gradients that are zero in theory, such as the keys' biases', are rounding noise in both.
+    noise = 1e-6 * max(np.abs(gradient).max() for gradient in expected.values())
+    for name, gradient in expected.items():
+        allowed = 1e-4 * np.abs(gradient).max() + noise
+        np.testing.assert_allclose(received[name], gradient, rtol=0, atol=allowed, err_msg=name)
+
+
+def test_training_moves_batch_statistics_as_hugging_face_does(networks):
+    stock, model = networks
+    images = draw_images(SIZES[0])
+    norms = [network.decode_head.batch_norm for network in (stock, model.network)]
+    before = [[variable.numpy() for variable in norm.non_trainable_variables] for norm in norms]
+    expected = run_stock(stock, images, training=True).numpy()
+    received = model.quarter_logits(images, training=True).numpy()
+    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-4 * expected.std())
+    for norm, old in zip(norms, before, strict=True):
+        for variable, value in zip(norm.non_trainable_variables, old, strict=True):
+            assert np.abs(variable.numpy() - value).max() > 1e-3
+    for mine, theirs in zip(*(norm.non_trainable_variables for norm in norms), strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_graph_of_unknown_sizes_equals_eager_execution(networks):
+    _, model = networks
+    signature = [tf.TensorSpec((None, None, None, 3), tf.float32)]
+    traced = tf.function(model.quarter_logits, input_signature=signature)
+    for size in SIZES:
+        images = draw_images(size)
+        expected = model.quarter_logits(images).numpy()
+        np.testing.assert_allclose(traced(images).numpy(), expected, atol=1e-4 * expected.std())
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (5, 7)])
+def test_depthwise_convolution_equals_the_grouped_one(grid, randomize):
+    dim = 12
+    stock, fast = hf.TFSegformerDWConv(dim), layers.DepthwiseConv(dim)
+    for layer in (stock, fast):
+        layer.build(None)
+        randomize(layer)
+    tokens = np.random.default_rng(2).normal(size=(2, grid[0] * grid[1], dim)).astype(np.float32)
+    expected = stock(tokens, *grid).numpy()
+    np.testing.assert_allclose(fast(tokens, *grid).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+NO_RATES = {
+    "drop_path_rate": 0.0,
+    "classifier_dropout_prob": 0.0,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+
+
+@pytest.mark.parametrize("rate", [None, *NO_RATES])
+def test_each_rate_acts_in_training_only(rate, randomize):
+    rates = NO_RATES if rate is None else {**NO_RATES, rate: 0.5}
+    config = SegformerConfig(
+        hidden_sizes=[4, 8, 8, 8],
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 1, 1, 1],
+        decoder_hidden_size=8,
+        **rates,
+    )
+    model = Segformer(config, LABELS, Preprocessing((32, 32)))
+    randomize(model.network)
+    images = draw_images((32, 32), batch=8)
+
+    def differ(training):
+        first, second = (model.quarter_logits(images, training).numpy() for _ in range(2))
+        return bool((first != second).any())
+
+    assert not differ(training=False)
+    assert differ(training=True) == (rate is not None)

@@ -1,0 +1,185 @@
+"""The model computes what PyTorch's does, has the published sizes, and trains under Keras."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.data.labels import LabelSpec
+from tfseg.errors import UserError
+from tfseg.losses import SegmentationCrossEntropy
+from tfseg.models import checkpoint, segformer
+
+LABELS = LabelSpec(("sky", "road", "tree", "car", "person"))
+# Weights of Hugging Face's SegformerForSemanticSegmentation for 150 classes; the paper's table 2
+# gives 3.8, 13.7, 27.5, 47.3, 64.1 and 84.7 million.
+WEIGHT_COUNTS = {
+    "mit-b0": 3_752_694,
+    "mit-b1": 13_715_798,
+    "mit-b2": 27_461_974,
+    "mit-b3": 47_337_814,
+    "mit-b4": 64_108_374,
+    "mit-b5": 84_708_694,
+}
+CASES = ("even", "odd")
+
+
+@pytest.fixture(scope="module")
+def model(reference_dir):
+    return segformer.load_model(str(reference_dir))
+
+
+def case_of(reference, case):
+    images = reference[f"{case}/images"].astype(np.float32)
+    return images, reference[f"{case}/masks"].astype(np.int32)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_quarter_logits_equal_pytorchs(model, reference, case):
+    images, _ = case_of(reference, case)
+    expected = reference[f"{case}/logits"]
+    received = model.quarter_logits(images).numpy()
+    assert expected.std() > 0.5
+    np.testing.assert_allclose(received, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_loss_with_void_pixels_equals_pytorchs(model, reference, case):
+    images, masks = case_of(reference, case)
+    assert 0.1 < np.mean(masks == 255) < 0.3
+    loss = SegmentationCrossEntropy(ignore_index=255)
+    expected = float(reference[f"{case}/loss"])
+    assert float(loss(masks, model(images))) == pytest.approx(expected, abs=1e-4)
+    assert float(loss(masks, model.quarter_logits(images))) == pytest.approx(expected, abs=1e-4)
+
+
+def test_gradients_of_the_loss_equal_pytorchs(model, reference):
+    images, masks = case_of(reference, "even")
+    weights = model.network.trainable_variables
+    with tf.GradientTape() as tape:
+        loss = SegmentationCrossEntropy(ignore_index=255)(masks, model(images))
+    largest = max(np.abs(reference[name]).max() for name in reference if "gradient/" in name)
+    compared = set()
+    for variable, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+        name, transpose = checkpoint._pytorch_name(variable)
+        array = checkpoint.pytorch_layout.apply_transpose(
+            transpose, tf.convert_to_tensor(gradient).numpy(), pt_to_tf=False
+        )
+        expected = reference[f"gradient/{name}"]
+        np.testing.assert_allclose(array, expected, rtol=0, atol=1e-4 * largest, err_msg=name)
+        compared.add(f"gradient/{name}")
+    assert compared == {name for name in reference if name.startswith("gradient/")}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_call_gives_logits_at_the_images_size(model, reference, case):
+    images, _ = case_of(reference, case)
+    logits = model(images, training=False)
+    assert logits.dtype == tf.float32
+    assert logits.shape == (*images.shape[:3], 5)
+    quarter = model.quarter_logits(images)
+    assert quarter.shape[1:3] == tuple(-(-size // 4) for size in images.shape[1:3])
+    resized = tf.image.resize(quarter, images.shape[1:3])
+    np.testing.assert_allclose(logits.numpy(), resized.numpy(), atol=1e-6)
+
+
+def test_upsampling_can_be_left_to_the_loss(reference_dir, reference):
+    model = segformer.load_model(str(reference_dir))
+    model.upsample_logits = False
+    images, _ = case_of(reference, "even")
+    np.testing.assert_array_equal(model(images).numpy(), model.quarter_logits(images).numpy())
+
+
+def count_weights(backbone):
+    labels = LabelSpec(tuple(f"class {index}" for index in range(150)))
+    model = segformer.build_model(labels, (64, 64), backbone=backbone)
+    return sum(variable.shape.num_elements() for variable in model.trainable_variables)
+
+
+@pytest.mark.parametrize("backbone", ["mit-b0", "mit-b1", "mit-b2"])
+def test_number_of_weights(backbone):
+    assert count_weights(backbone) == WEIGHT_COUNTS[backbone]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["mit-b3", "mit-b4", "mit-b5"])
+def test_number_of_weights_of_the_large_backbones(backbone):
+    assert count_weights(backbone) == WEIGHT_COUNTS[backbone]
+
+
+@pytest.mark.parametrize("backbone", WEIGHT_COUNTS)
+def test_pytorch_builds_the_same_size_from_our_config(backbone):
+    torch = pytest.importorskip("torch")
+    from transformers import SegformerForSemanticSegmentation
+
+    config = segformer._scratch_config(backbone)
+    checkpoint.set_labels(config, LabelSpec(tuple(f"class {index}" for index in range(150))))
+    with torch.device("meta"):
+        model = SegformerForSemanticSegmentation(config)
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    assert counted == WEIGHT_COUNTS[backbone]
+
+
+def test_an_unknown_backbone_is_refused_with_the_known_ones():
+    with pytest.raises(UserError, match=r"--backbone=mit-b6 .*mit-b0.*mit-b5"):
+        segformer.build_model(LABELS, (64, 64), backbone="mit-b6")
+
+
+@pytest.mark.parametrize("freeze_encoder", [False, True])
+def test_a_frozen_encoder_leaves_the_head_trainable(reference_dir, freeze_encoder):
+    model = segformer.build_model(
+        LABELS, (32, 64), init_from=str(reference_dir), freeze_encoder=freeze_encoder
+    )
+    parts = {variable.name.split("/")[1] for variable in model.trainable_variables}
+    assert parts == ({"decode_head"} if freeze_encoder else {"decode_head", "segformer"})
+
+
+def test_a_saved_model_loads_with_equal_logits_and_facts(reference_dir, reference, tmp_path):
+    labels = LabelSpec(
+        LABELS.names, palette=tuple((10 * index, 5, 200) for index in range(5)), ignore_index=-1
+    )
+    model = segformer.build_model(labels, (32, 64), init_from=str(reference_dir))
+    segformer.save_model(model, str(tmp_path / "saved"))
+    loaded = segformer.load_model(str(tmp_path / "saved"))
+    assert loaded.labels == labels
+    assert loaded.preprocessing == model.preprocessing
+    images, _ = case_of(reference, "even")
+    np.testing.assert_array_equal(loaded(images).numpy(), model(images).numpy())
+    assert json.loads((tmp_path / "saved" / "config.json").read_text())["architectures"] == [
+        "SegformerForSemanticSegmentation"
+    ]
+
+
+def test_saving_over_a_folder_replaces_its_weights(reference_dir, reference, tmp_path):
+    model = segformer.build_model(LABELS, (32, 64), init_from=str(reference_dir))
+    segformer.save_model(model, str(tmp_path))
+    model.network.decode_head.classifier.bias.assign_add(tf.ones(5))
+    segformer.save_model(model, str(tmp_path))
+    images, _ = case_of(reference, "odd")
+    loaded = segformer.load_model(str(tmp_path))
+    np.testing.assert_array_equal(loaded(images).numpy(), model(images).numpy())
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"config.json", "preprocessor_config.json", "model.safetensors"}
+
+
+def test_keras_fit_learns(reference_dir, reference):
+    model = segformer.build_model(LABELS, (32, 64), init_from=str(reference_dir))
+    model.upsample_logits = False
+    images, _ = case_of(reference, "even")
+    masks = np.where(images[..., 0] > 0, 3, 1).astype(np.int32)
+    masks[:, ::5] = LABELS.ignore_index
+    model.compile(tf.keras.optimizers.Adam(1e-2), SegmentationCrossEntropy(LABELS.ignore_index))
+    before = {variable.name: variable.numpy() for variable in model.variables}
+    history = model.fit(images, masks, batch_size=2, epochs=6, verbose=0)
+    losses = history.history["loss"]
+    assert np.all(np.isfinite(losses))
+    assert losses[-1] < 0.7 * losses[0]
+    moved = {
+        name.split("/", 1)[1]
+        for name, value in before.items()
+        for variable in model.variables
+        if variable.name == name and np.abs(variable.numpy() - value).max() > 0
+    }
+    assert "decode_head/batch_norm/moving_mean:0" in moved
+    assert "segformer/encoder/patch_embeddings.0/proj/kernel:0" in moved
