@@ -18,7 +18,8 @@ LAYERS = {
     "config": 0,
     "config_io": 0.5,  # reads and writes config's classes
     "losses": 0.5,
-    "metrics": 0.5,
+    "confusion_matrix": 0,
+    "metrics": 0,
     "optimizers": 0,
     "runtime": 0,
     "visualization": 0.5,

@@ -30,9 +30,7 @@ def test_figures_equal_the_runs(finished_run, folder, tmp_path):  # noqa: F811
 def test_another_split_and_size_can_be_scored(finished_run, folder):  # noqa: F811
     model_dir, _, figures = finished_run
     scored = eval_lib.run_evaluation(
-        make_config(
-            model_dir / "best", f"folder:{folder}", eval_split="train", image_size=(96, 64)
-        )
+        make_config(model_dir / "best", f"folder:{folder}", eval_split="train", image_size=(96, 64))
     )
     assert scored["loss"] != pytest.approx(figures["loss"])
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfseg import metrics  # isort: skip  sets TF_USE_LEGACY_KERAS before TensorFlow loads
+from tfseg.confusion_matrix import ConfusionMatrix  # isort: skip
 import tensorflow as tf
 
 REFERENCE = np.load(
@@ -29,7 +30,7 @@ NAMES = ["cat", "dog", "grass", "sky"]
 
 
 def matrix_of_four():
-    return metrics.ConfusionMatrix(num_classes=4, ignore_index=VOID)
+    return ConfusionMatrix(num_classes=4, ignore_index=VOID)
 
 
 def random_batch(seed, shape, num_classes=4):
@@ -76,7 +77,7 @@ def test_confusion_matrix_takes_mixed_integer_dtypes(mask_dtype, map_dtype, in_g
 def test_uint8_maps_of_many_classes_do_not_wrap():
     masks = np.array([[149, 149, VOID]], np.uint8)
     class_maps = np.array([[148, 149, 0]], np.uint8)
-    confusion = metrics.ConfusionMatrix(num_classes=150, ignore_index=VOID)
+    confusion = ConfusionMatrix(num_classes=150, ignore_index=VOID)
     confusion.update(masks, class_maps)
     assert confusion.result()[149, 148] == 1
     assert confusion.result()[149, 149] == 1
@@ -84,7 +85,7 @@ def test_uint8_maps_of_many_classes_do_not_wrap():
 
 
 def test_prediction_at_void_may_be_anything():
-    confusion = metrics.ConfusionMatrix(num_classes=2, ignore_index=-1)
+    confusion = ConfusionMatrix(num_classes=2, ignore_index=-1)
     confusion.update([-1, -1, -1, 1], [-7, 2, 10**6, 1])
     np.testing.assert_array_equal(confusion.result(), [[0, 0], [0, 1]])
 
@@ -210,7 +211,7 @@ def test_update_refuses_shapes_that_differ_at_run_time():
 )
 def test_confusion_matrix_refuses_bad_settings(num_classes, ignore_index, message):
     with pytest.raises(ValueError, match=message):
-        metrics.ConfusionMatrix(num_classes=num_classes, ignore_index=ignore_index)
+        ConfusionMatrix(num_classes=num_classes, ignore_index=ignore_index)
 
 
 def test_summary_equals_hand_count():
@@ -277,7 +278,7 @@ def test_mean_iou_equals_evaluate(name):
 @pytest.mark.parametrize("name", ["void_pixels", "absent_classes", "negative_void"])
 def test_confusion_matrix_and_summary_equal_evaluate(name):
     settings = CASES[name]
-    confusion = metrics.ConfusionMatrix(
+    confusion = ConfusionMatrix(
         num_classes=settings["num_labels"], ignore_index=settings["ignore_index"]
     )
     sides = (reference_maps(name, side) for side in ("references", "predictions"))

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfseg.confusion_matrix import ConfusionMatrix
 from tfseg.data import transforms
 from tfseg.data.labels import LabelSpec
 from tfseg.losses import cross_entropy_sum
-from tfseg.metrics import ConfusionMatrix, summarize_confusion
+from tfseg.metrics import summarize_confusion
 from tfseg.models.segformer import Segformer
 
 

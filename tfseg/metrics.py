@@ -1,143 +1,13 @@
-"""Segmentation scores: a streaming confusion matrix and the figures drawn from it."""
+"""Segmentation scores, drawn from a confusion matrix or from masks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 # What Hugging Face's `reduce_labels` turns label 0 into, whatever the ignore index is.
 REDUCED_BACKGROUND = 255
-
-
-class ConfusionMatrix(tf.Module):
-    """Counts of (truth, prediction) pairs over any number of images, in constant memory.
-
-    An update counts the integers `truth * num_classes + prediction` of its pixels by one
-    `DenseBincount` in int32, exact below 2**31 pixels a batch, and adds them to an int64 variable,
-    exact below 2**63 in all; float32 sums stop at 2**24. 2.1 million pixels of 21 classes take
-    8 ms on 2 CPU cores (3 ms under XLA), 90 ms in `tf.keras.metrics.MeanIoU`, which scatters.
-
-    An id outside the classes is an error and leaves the counts as they were. XLA, and so a TPU,
-    drops assertions: there such pixels are counted aside and `result` raises. In a distribution
-    strategy each replica counts its own share, and `result` sums them.
-    """
-
-    def __init__(self, *, num_classes: int, ignore_index: int, name: str = "confusion_matrix"):
-        """Starts at zero.
-
-        Args:
-            num_classes: Number of classes; ids run from 0 to `num_classes - 1`.
-            ignore_index: Mask value of pixels that are not counted; no class id.
-            name: Name of the module.
-
-        Raises:
-            ValueError: `num_classes` below 1, or an `ignore_index` that is a class id.
-        """
-        super().__init__(name=name)
-        _check_num_classes("num_classes", num_classes)
-        if 0 <= ignore_index < num_classes:
-            raise ValueError(
-                f"ignore index {ignore_index} is a class id: set --ignore_index to a value of at "
-                f"least {num_classes}, or a negative one"
-            )
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
-        # The cells row by row, and after them the pixels whose id is no class.
-        self._counts = tf.Variable(
-            tf.zeros([num_classes**2 + 1], tf.int64),
-            trainable=False,
-            synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.SUM,
-            name="counts",
-        )
-
-    def update(self, masks: tf.Tensor, class_maps: tf.Tensor) -> None:
-        """Counts the pixels of a batch; works eagerly, in `tf.function` and in replicas.
-
-        Args:
-            masks: Truth, integer `[...]`, class ids or `ignore_index`.
-            class_maps: Prediction, integer of the same shape, class ids; any value where the
-                mask is void.
-
-        Raises:
-            TypeError: A tensor is not of an integer dtype.
-            ValueError: Static shapes differ.
-            tf.errors.InvalidArgumentError: An id outside the classes, or shapes that differ.
-        """
-        masks, class_maps = _flat_pairs(masks, class_maps)
-        num_cells = self.num_classes**2
-        counts = tf.raw_ops.DenseBincount(
-            input=self._cell_indices(masks, class_maps),
-            size=num_cells + 2,
-            weights=tf.zeros([0], tf.int32),
-            binary_output=False,
-        )
-        failure = tf.cond(
-            counts[num_cells] > 0,
-            lambda: self._fail_on_ids(masks, class_maps),
-            lambda: tf.constant(False),
-        )
-        with tf.control_dependencies([failure]):
-            self._counts.assign_add(tf.cast(counts[: num_cells + 1], tf.int64))
-
-    def _cell_indices(self, masks, class_maps):
-        """Cell of each pixel; one past the cells for foreign ids, two past them for void."""
-        num_classes, num_cells = self.num_classes, self.num_classes**2
-        known = (masks >= 0) & (masks < num_classes)
-        known &= (class_maps >= 0) & (class_maps < num_classes)
-        cells = tf.cast(masks * num_classes + class_maps, tf.int32)
-        cells = tf.where(known, cells, num_cells)
-        return tf.where(tf.equal(masks, self.ignore_index), num_cells + 1, cells)
-
-    def _fail_on_ids(self, masks, class_maps):
-        counted = tf.not_equal(masks, self.ignore_index)
-        message = []
-        for argument, ids in (("masks", masks), ("class_maps", class_maps)):
-            ids = tf.where(counted, ids, 0)
-            message += [f"{argument} from", tf.reduce_min(ids), "to", tf.reduce_max(ids)]
-        message[0] = (
-            f"class ids must be 0 to {self.num_classes - 1}, or {self.ignore_index} in masks for "
-            f"void (--ignore_index); received {message[0]}"
-        )
-        with tf.control_dependencies([tf.debugging.Assert(False, message)]):
-            return tf.constant(True)
-
-    def merge(self, other: ConfusionMatrix | np.ndarray) -> None:
-        """Adds the counts of another matrix; call it outside of a distribution strategy.
-
-        Args:
-            other: A `ConfusionMatrix`, or integer `[num_classes, num_classes]` as from `result`.
-
-        Raises:
-            ValueError: The numbers of classes differ.
-        """
-        confusion = other.result() if isinstance(other, ConfusionMatrix) else np.asarray(other)
-        if confusion.shape != (self.num_classes, self.num_classes):
-            raise ValueError(
-                f"a confusion matrix of shape {list(confusion.shape)} cannot be merged into one of "
-                f"{self.num_classes} classes"
-            )
-        self._counts.assign_add(np.append(confusion.astype(np.int64), np.int64(0)))
-
-    def reset(self) -> None:
-        """Sets all counts to zero."""
-        self._counts.assign(tf.zeros_like(self._counts))
-
-    def result(self) -> np.ndarray:
-        """Returns the counts so far, int64 `[num_classes, num_classes]`; rows are the truth.
-
-        Raises:
-            ValueError: Pixels with an id outside the classes were met in an XLA-compiled update.
-        """
-        counts = tf.convert_to_tensor(self._counts).numpy()
-        if counts[-1]:
-            raise ValueError(
-                f"{counts[-1]} pixels had a class id outside 0 to {self.num_classes - 1}; void "
-                f"must be {self.ignore_index} in the masks (--ignore_index)"
-            )
-        return counts[:-1].reshape(self.num_classes, self.num_classes)
 
 
 def summarize_confusion(
@@ -245,7 +115,8 @@ def compute_mean_iou(
         TypeError: A map is not of an integer dtype.
         ValueError: `num_labels` below 1, or numbers or sizes of maps that differ.
     """
-    _check_num_classes("num_labels", num_labels)
+    if num_labels < 1:
+        raise ValueError(f"num_labels must be at least 1, received {num_labels}")
     predictions, references = _as_maps(predictions), _as_maps(references)
     if len(predictions) != len(references):
         raise ValueError(
@@ -261,27 +132,6 @@ def compute_mean_iou(
     if nan_to_num is None:
         return scores
     return {key: np.nan_to_num(score, nan=nan_to_num) for key, score in scores.items()}
-
-
-def _check_num_classes(argument: str, num_classes: int):
-    if num_classes < 1:
-        raise ValueError(f"{argument} must be at least 1, received {num_classes}")
-
-
-def _flat_pairs(masks, class_maps):
-    """Both as vectors of one integer dtype that holds every value they can have."""
-    masks, class_maps = tf.convert_to_tensor(masks), tf.convert_to_tensor(class_maps)
-    for argument, tensor in (("masks", masks), ("class_maps", class_maps)):
-        if not tensor.dtype.is_integer:
-            raise TypeError(f"{argument} must be integer class ids, received {tensor.dtype.name}")
-    message = f"masks {masks.shape} and class_maps {class_maps.shape} must be of one shape"
-    if not masks.shape.is_compatible_with(class_maps.shape):
-        raise ValueError(message)
-    same_shape = tf.debugging.assert_equal(tf.shape(masks), tf.shape(class_maps), message)
-    wide = any(tensor.dtype in (tf.int64, tf.uint32, tf.uint64) for tensor in (masks, class_maps))
-    dtype = tf.int64 if wide else tf.int32
-    with tf.control_dependencies([same_shape]):
-        return tuple(tf.reshape(tf.cast(tensor, dtype), [-1]) for tensor in (masks, class_maps))
 
 
 def _as_maps(maps) -> list:

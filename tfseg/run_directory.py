@@ -63,6 +63,9 @@ def restore_state(
 
     Returns:
         The manager that saves the checkpoints to come.
+
+    Raises:
+        UserError: There are checkpoints, and none can be read.
     """
     model.optimizer.build(model.trainable_variables)
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, state=state)
@@ -72,9 +75,15 @@ def restore_state(
     for path in reversed(manager.checkpoints):
         try:
             checkpoint.restore(path).assert_existing_objects_matched()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
-            _logger.warning("passed over the checkpoint %s: %s", path, error)
+        # What TensorFlow raises depends on where the file is damaged.
+        except (tf.errors.OpError, LookupError, ValueError, AssertionError, RuntimeError) as error:
+            _logger.warning("passed over the checkpoint %s, which cannot be read: %s", path, error)
             continue
         _logger.info("resumed from %s, after %d epochs", path, int(state.epoch))
-        break
+        return manager
+    if manager.checkpoints:
+        raise UserError(
+            f"none of the checkpoints in {model_dir / 'checkpoints'} can be read; remove that "
+            "folder to start again, or choose another --model_dir"
+        )
     return manager
