@@ -69,8 +69,9 @@ class TrainDataConfig:
     )
     augmentation: str = option(
         "standard",
-        "standard: random scale, crop, flip and colours; none: images as they are",
-        choices=("standard", "none"),
+        "standard: random scale, crop, flip and colours; rand_augment: the same and keras-cv's "
+        "RandAugment of colours, which does not repeat by seed; none: images as they are",
+        choices=("standard", "rand_augment", "none"),
     )
     random_scale: tuple[float, float] | None = option(
         None,

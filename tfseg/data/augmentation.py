@@ -6,6 +6,8 @@ so a resumed run sees what the first one would have seen.
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 
@@ -167,3 +169,29 @@ def random_colors(
     if hue:
         image = tf.image.stateless_random_hue(image, hue, seeds[3])
     return tf.where(beyond, float("nan"), tf.clip_by_value(image, 0.0, 1.0))
+
+
+def rand_augment(image: tf.Tensor) -> tf.Tensor:
+    """Applies keras-cv's RandAugment, colours only: two random changes of moderate strength.
+
+    https://arxiv.org/abs/1909.13719. Unlike the other functions it draws from a generator of its
+    own, so it does not repeat by seed.
+
+    Args:
+        image: float32 `[height, width, 3]` in [0, 1], NaN beyond the image.
+
+    Returns:
+        The same shape, range and NaN.
+    """
+    beyond = tf.math.is_nan(image)
+    changed = _rand_augment_layer()(tf.where(beyond, 0.5, image), training=True)
+    return tf.where(beyond, float("nan"), tf.clip_by_value(changed, 0.0, 1.0))
+
+
+@functools.cache
+def _rand_augment_layer():
+    import keras_cv  # takes seconds to import
+
+    return keras_cv.layers.RandAugment(
+        value_range=(0.0, 1.0), augmentations_per_image=2, magnitude=0.3, geometric=False
+    )

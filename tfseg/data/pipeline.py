@@ -258,6 +258,8 @@ def _prepare_training(
         saturation=config.saturation,
         hue=config.hue,
     )
+    if config.augmentation == "rand_augment":
+        image = augmentation.rand_augment(image)
     image = preprocessing.normalize(image)
     # Beyond the image the model sees the mean colour, as with zero padding.
     return tf.where(tf.math.is_nan(image), 0.0, image), mask
