@@ -136,7 +136,9 @@ class WriteHistory(tf.keras.callbacks.Callback):
         row = {"epoch": epoch + 1, "step": step, "learning_rate": float(optimizer.learning_rate)}
         self._rows.append({**row, **{name: float(value) for name, value in logs.items()}})
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(self._rows[-1]), restval="")
+        # Rows from before a resumption may have other figures.
+        columns = dict.fromkeys(name for row in self._rows for name in row)
+        writer = csv.DictWriter(text, fieldnames=list(columns), restval="")
         writer.writeheader()
         writer.writerows(self._rows)
         files.write_atomically(self._path, text.getvalue())

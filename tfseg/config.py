@@ -67,17 +67,15 @@ class TrainDataConfig:
     crop_size: tuple[int, int] | None = option(
         None, "height,width in pixels of training crops, multiples of 32; image_size if not given"
     )
-    augmentation: str = option(
-        "standard",
-        "standard: random scale, crop, flip and colours; rand_augment: the same and keras-cv's "
-        "RandAugment of colours, which does not repeat by seed; none: images as they are",
-        choices=("standard", "rand_augment", "none"),
-    )
-    random_scale: tuple[float, float] | None = option(
+    augmentation: str | None = option(
         None,
-        "smallest,largest factor on image_size before the random crop; the data set's own where "
-        "not given",
-        above=0.0,
+        "standard: random scale, crop, flip and colours; rand_augment: the same and keras-cv's "
+        "RandAugment of colours, which does not repeat by seed; flip: mirrored half of the time; "
+        "none: images as they are; standard where not given, flip for shapes",
+        choices=("standard", "rand_augment", "flip", "none"),
+    )
+    random_scale: tuple[float, float] = option(
+        (0.5, 2.0), "smallest,largest factor on image_size before the random crop", above=0.0
     )
     brightness: float = option(
         0.2, "largest random change of brightness, in [0,1] units", minimum=0.0, maximum=1.0
@@ -102,7 +100,7 @@ class TrainDataConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("crop_size", self.crop_size)
-        if self.random_scale is not None and self.random_scale[0] > self.random_scale[1]:
+        if self.random_scale[0] > self.random_scale[1]:
             raise UserError(
                 f"--random_scale={join(self.random_scale)} must be smallest,largest, "
                 f"e.g. {join(self.random_scale[::-1])}"
@@ -127,7 +125,8 @@ class ModelConfig:
     freeze_encoder: bool = option(False, "train the decode head only")
     drop_path_rate: float | None = option(
         None,
-        "largest chance that stochastic depth skips a block; the checkpoint's where not given",
+        "largest chance that stochastic depth skips a block; the checkpoint's where not given, 0 "
+        "for scratch",
         minimum=0.0,
         maximum=0.9,
     )
@@ -140,14 +139,14 @@ class ModelConfig:
 class TrainingConfig:
     """Optimisation: batches, length, schedule and regularisation."""
 
-    train_batch_size: int = option(16, "examples in a training step, over all devices", minimum=1)
+    train_batch_size: int = option(8, "examples in a training step, over all devices", minimum=1)
     eval_batch_size: int = option(16, "examples in an eval step", minimum=1, resumable=True)
-    epochs: int = option(8, "passes over the training split", minimum=1)
+    epochs: int = option(5, "passes over the training split", minimum=1)
     train_steps: int | None = option(
         None, "training steps; counts instead of epochs where given", minimum=1
     )
     learning_rate: float | None = option(
-        None, "peak learning rate; 6e-5 for pretrained weights, 1e-3 for scratch", above=0.0
+        None, "peak learning rate; 6e-5 for pretrained weights, 1.5e-3 for scratch", above=0.0
     )
     lr_schedule: str = option(
         "polynomial",

@@ -77,7 +77,9 @@ def build_schedule(
     warmup_steps = total_steps // 20 if warmup_steps is None else warmup_steps
     ends = {"polynomial": 0.0, "constant": learning_rate}
     if lr_schedule not in ends:
-        raise ValueError(f"lr_schedule must be piecewise or one of {list(ends)}")
+        raise ValueError(
+            f"lr_schedule {lr_schedule!r} is unknown (allowed: {', '.join(ends)}, piecewise)"
+        )
     after = schedules.PolynomialDecay(
         learning_rate, max(total_steps - warmup_steps, 1), ends[lr_schedule], power
     )

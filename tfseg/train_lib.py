@@ -34,7 +34,8 @@ from tfseg.serving import bundle, module
 _logger = logging.getLogger(__name__)
 
 _PRETRAINED_LEARNING_RATE = 6e-5  # the paper's, section 4.1
-_SCRATCH_LEARNING_RATE = 1e-3  # measured on shapes and CamVid: 6e-4 learns more slowly
+# Measured on shapes with B0: 1.5e-3 reaches in 500 steps what 1e-3 reaches in 700.
+_SCRATCH_LEARNING_RATE = 1.5e-3
 _GALLERY_SIZE = 4
 
 
@@ -78,6 +79,7 @@ def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
     data, model, training = config.data, config.model, config.training
     init_from = model.init_from or spec.init_from or f"nvidia/{model.backbone}"
     scratch = init_from == "scratch"
+    drop_path_rate = model.drop_path_rate
     learning_rate = _SCRATCH_LEARNING_RATE if scratch else _PRETRAINED_LEARNING_RATE
     return dataclasses.replace(
         config,
@@ -89,9 +91,14 @@ def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
         train_data=dataclasses.replace(
             config.train_data,
             train_split=config.train_data.train_split or spec.train_split,
-            random_scale=config.train_data.random_scale or spec.random_scale,
+            augmentation=config.train_data.augmentation or spec.augmentation,
         ),
-        model=dataclasses.replace(model, init_from=init_from),
+        model=dataclasses.replace(
+            model,
+            init_from=init_from,
+            # A training from scratch is too short here to overfit.
+            drop_path_rate=0.0 if scratch and drop_path_rate is None else drop_path_rate,
+        ),
         training=dataclasses.replace(
             training, learning_rate=training.learning_rate or learning_rate
         ),
@@ -309,9 +316,10 @@ def build_gallery(
     model: Segformer, examples: tf.data.Dataset
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Returns (image, truth, prediction) of a few examples spread over the split."""
+    served = module.ServingModule(model)
     stride = max(1, pipeline.count_examples(examples) // _GALLERY_SIZE)
     gallery = []
     for example in examples.shard(stride, 0).take(_GALLERY_SIZE).as_numpy_iterator():
-        class_map, _ = module.predict_class_maps(model, example["image"][None])
-        gallery.append((example["image"], example["mask"], np.asarray(class_map)[0]))
+        class_map = served.predict_images(example["image"][None])["class_map"]
+        gallery.append((example["image"], example["mask"], class_map[0].numpy()))
     return gallery

@@ -29,7 +29,7 @@ class DatasetSpec:
         image_key: Name of the image feature; None where the source finds it.
         mask_key: Name of the mask feature; None where the source finds it.
         image_size: (height, width) in pixels that suits it.
-        random_scale: Smallest and largest factor of the random scale in training.
+        augmentation: Kind of augmentation that suits it.
         init_from: First weights that suit it; None for ImageNet's.
     """
 
@@ -42,7 +42,7 @@ class DatasetSpec:
     image_key: str | None = None
     mask_key: str | None = None
     image_size: tuple[int, int] = (512, 512)
-    random_scale: tuple[float, float] = (0.5, 2.0)  # the paper's, section 4.1
+    augmentation: str = "standard"
     init_from: str | None = None
 
 
@@ -55,7 +55,7 @@ _NAMED = {
         labels=LabelSpec(shapes_drawing.CLASS_NAMES),
         eval_split="test",
         image_size=(128, 128),
-        random_scale=(0.75, 1.33),  # the drawings vary in size already
+        augmentation="flip",  # the drawings vary in size and light already
         init_from="scratch",
     ),
     # 3,680 + 3,669 photographs of cats and dogs, about 500x375, with trimaps: 1 pet,
@@ -218,7 +218,7 @@ def _labels_from_masks(folder: epath.Path, *, reduce_labels: bool, ignore_index:
     if not values:
         raise UserError(
             f"--dataset=folder: no classes can be taken from the masks of {folder}: {fault}; "
-            f"name them with --id2label=FILE.json"
+            "name them with --id2label=FILE.json"
         )
     ordered = sorted(values)
     names = tuple(f"class_{value}" for value in ordered)

@@ -242,9 +242,11 @@ def _prepare_training(
     preprocessing: Preprocessing,
     labels: LabelSpec,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    if config.augmentation == "none":
+    if config.augmentation in ("none", "flip"):
+        image = preprocessing(example["image"])
         mask = transforms.resize_mask(example["mask"], preprocessing.image_size)
-        return preprocessing(example["image"]), mask
+        flips = config.augmentation == "flip"
+        return augmentation.random_flip(image, mask, seed) if flips else (image, mask)
     image, mask = augmentation.augment(
         transforms.to_unit_range(example["image"]),
         example["mask"],

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 import tempfile
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 from etils import epath
 from transformers import SegformerConfig, TFSegformerForSemanticSegmentation
 from transformers import modeling_tf_pytorch_utils as pytorch_layout
@@ -34,7 +34,7 @@ def find_folder(path: str, revision: str | None, *, flag: str) -> epath.Path:
     Raises:
         UserError: Nothing is there; the message says what was tried.
     """
-    folder = epath.Path(path)
+    folder = epath.Path(path).expanduser()
     if folder.exists():
         if not (folder / "config.json").exists():
             raise UserError(
@@ -43,8 +43,15 @@ def find_folder(path: str, revision: str | None, *, flag: str) -> epath.Path:
             )
         return _copy_to_local(folder) if "://" in path else folder
     if path.startswith((".", "/", "~")) or "://" in path or path.count("/") > 1:
-        raise UserError(f"--{flag}={path}: no such folder")
+        raise UserError(
+            f"--{flag}={path}: no such folder; it takes a local folder or a Hub id"
+            + _or_scratch(flag)
+        )
     return _fetch_from_hub(path, revision, flag)
+
+
+def _or_scratch(flag: str) -> str:
+    return ", or --init_from=scratch for random weights" if flag == "init_from" else ""
 
 
 def _copy_to_local(folder: epath.Path) -> epath.Path:
@@ -83,13 +90,23 @@ def _fetch_from_hub(hub_id: str, revision: str | None, flag: str) -> epath.Path:
             f"--{flag}={hub_id}: no such folder here and no such model or revision on the Hub"
         ) from None
     except Exception as error:
-        scratch = ", or --init_from=scratch for random weights" if flag == "init_from" else ""
+        if _is_absent(error):
+            raise UserError(f"--{flag}={hub_id} has no config.json on the Hub") from None
         raise UserError(
             f"--{flag}={hub_id}: no such folder here, and the Hugging Face Hub did not answer "
             f"({type(error).__name__}); give a local folder with --{flag}=DIR "
-            f"(on a machine with a network: hf download {hub_id} --local-dir DIR){scratch}"
+            f"(on a machine with a network: hf download {hub_id} --local-dir DIR)"
+            + _or_scratch(flag)
         ) from error
     return epath.Path(config_file).parent
+
+
+def _is_absent(error: Exception) -> bool:
+    """Whether the Hub said that it has no such file, and not merely this machine."""
+    from huggingface_hub import errors
+
+    is_local = isinstance(error, errors.LocalEntryNotFoundError)
+    return isinstance(error, errors.EntryNotFoundError) and not is_local
 
 
 def _hub_answers() -> bool:
@@ -107,14 +124,18 @@ def read_config(folder: epath.Path) -> SegformerConfig:
     """Reads `config.json`.
 
     Raises:
-        UserError: It describes another model than SegFormer.
+        UserError: It is damaged, or describes another model than SegFormer.
     """
-    values = json.loads((folder / "config.json").read_text())
-    if values.get("model_type") != "segformer":
-        raise UserError(
-            f"{folder} holds a model of type {values.get('model_type')!r}; tfseg takes 'segformer'"
-        )
-    return SegformerConfig.from_dict(values)
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text())
+        model_type = values.get("model_type")
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise _damaged(path, error) from error
+    if model_type != "segformer":
+        raise UserError(f"{folder} holds a model of type {model_type!r}; tfseg takes 'segformer'")
+    # False leaves the last stage flat, for which transformers' head assumes a square image.
+    return SegformerConfig.from_dict({**values, "reshape_last_stage": True})
 
 
 def set_labels(config: SegformerConfig, labels: LabelSpec) -> None:
@@ -126,11 +147,20 @@ def set_labels(config: SegformerConfig, labels: LabelSpec) -> None:
 
 
 def read_labels(config: SegformerConfig) -> LabelSpec:
-    """Rebuilds the classes from a config; a folder of another origin gets the default palette."""
-    names = tuple(config.id2label[class_id] for class_id in sorted(config.id2label))
+    """Rebuilds the classes from a config.
+
+    A folder of another origin gets the default palette; a name that stands for two classes gets
+    its id, as ImageNet's two cranes; an ignore index that is a class id becomes -1.
+    """
+    names = [config.id2label[class_id] for class_id in sorted(config.id2label)]
+    names = tuple(
+        name if names.index(name) == index else f"{name} ({index})"
+        for index, name in enumerate(names)
+    )
     palette = tuple(tuple(color) for color in getattr(config, "palette", ()))
     ignore_index = getattr(config, "semantic_loss_ignore_index", DEFAULT_IGNORE_INDEX)
-    return LabelSpec(names, palette=palette, ignore_index=ignore_index)
+    is_class = 0 <= ignore_index < len(names)
+    return LabelSpec(names, palette=palette, ignore_index=-1 if is_class else ignore_index)
 
 
 def read_preprocessing(
@@ -146,7 +176,8 @@ def read_preprocessing(
     values = json.loads(path.read_text()) if path.exists() else {}
     size = values.get("size", 512)
     if isinstance(size, dict):
-        size = (size["height"], size["width"])
+        edge = size.get("shortest_edge")
+        size = edge or (size["height"], size["width"])
     saved_size = (size, size) if isinstance(size, int) else tuple(size)
     return Preprocessing(
         image_size or saved_size,
@@ -166,64 +197,86 @@ def load_weights(
         allow_fresh_head: The decode head may be missing, or be for another number of classes.
 
     Raises:
-        UserError: No weights, or some are missing that may not be.
+        UserError: No weights, damaged ones, or some are missing or of another shape that may not.
     """
-    state = _read_pytorch_state(folder)
-    state = _read_tensorflow_state(folder) if state is None else state
+    state = _read_state(folder)
     if allow_fresh_head:
         _drop_other_classifier(state, network.config.num_labels)
-    _, info = pytorch_layout.load_pytorch_state_dict_in_tf2_model(
-        network,
-        state,
-        tf_inputs=False,
-        allow_missing_keys=True,
-        output_loading_info=True,
-        skip_logger_warnings=True,
-    )
-    missing = [
-        name
-        for name in info["missing_keys"]
-        if not (allow_fresh_head and name.startswith("decode_head."))
-    ]
-    if missing:
-        raise UserError(
-            f"{folder} lacks {len(missing)} weights of this SegFormer, first {missing[0]!r}: "
-            "its config.json and its weights do not belong together, or it is no "
-            "segmentation checkpoint"
-        )
+    missing, misshapen = [], []
+    for variable in network.variables:
+        name, transpose = _pytorch_name(variable.name, variable.shape)
+        if name not in state:
+            missing += [] if allow_fresh_head and name.startswith("decode_head.") else [name]
+            continue
+        array = pytorch_layout.apply_transpose(transpose, state[name])
+        if array.shape == tuple(variable.shape):
+            variable.assign(array.astype(np.float32))
+        else:
+            misshapen.append(name)
+    for fault, names in (("lacks", missing), ("holds in another shape", misshapen)):
+        if names:
+            raise UserError(
+                f"{folder} {fault} {len(names)} weights of this SegFormer, first {names[0]!r}: "
+                "its config.json and its weights do not belong together, or it is no "
+                "segmentation checkpoint"
+            )
 
 
 def _drop_other_classifier(state: dict[str, np.ndarray], num_classes: int) -> None:
-    """Drops a classifier of another class count: transformers would try to reshape it."""
     weight = state.get(_CLASSIFIER + "weight")
     if weight is not None and weight.shape[0] != num_classes:
         del state[_CLASSIFIER + "weight"], state[_CLASSIFIER + "bias"]
 
 
-def _read_pytorch_state(folder: epath.Path) -> dict[str, np.ndarray] | None:
-    """Reads weights in PyTorch's layout, or returns None where they are in TensorFlow's.
-
-    transformers 4.55 to 4.57 cannot load these into a TF model by themselves.
-    """
-    path = folder / _SAFETENSORS
-    if path.exists():
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="np") as archive:
-                if (archive.metadata() or {}).get("format") == "tf":
-                    return None
-                return {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise UserError(f"{path} is damaged or incomplete: {error}") from error
-    if (folder / "tf_model.h5").exists():
-        return None
-    path = folder / "pytorch_model.bin"
-    if not path.exists():
+def _read_state(folder: epath.Path) -> dict[str, np.ndarray]:
+    """Reads the first weight file there is, under PyTorch's names and in its layout."""
+    readers = (_read_safetensors, _read_h5, _read_pickle)
+    for name, read in zip(_WEIGHT_FILES, readers, strict=True):
+        if (folder / name).exists():
+            state = read(folder / name)
+            break
+    else:
         raise UserError(
             f"{folder} holds none of {', '.join(_WEIGHT_FILES)}; other or sharded weights: load "
             "them with transformers and save_pretrained(..., safe_serialization=True)"
         )
+    if any(name.startswith("segformer.") for name in state):
+        return state
+    # An encoder saved alone lacks the prefix.
+    return {f"segformer.{name}": array for name, array in state.items()}
+
+
+def _read_safetensors(path: epath.Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as archive:
+            state = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+            is_pytorch = (archive.metadata() or {}).get("format") != "tf"
+    except SafetensorError as error:
+        raise _damaged(path, error) from error
+    return state if is_pytorch else _from_tensorflow(state)
+
+
+def _read_h5(path: epath.Path) -> dict[str, np.ndarray]:
+    import h5py
+
+    arrays = {}
+
+    def collect(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            # <layer>/<model>/<name>
+            arrays[name.split("/", 2)[2]] = item[()]
+
+    try:
+        with h5py.File(path) as archive:
+            archive.visititems(collect)
+    except OSError as error:
+        raise _damaged(path, error) from error
+    return _from_tensorflow(arrays)
+
+
+def _read_pickle(path: epath.Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError:
@@ -231,34 +284,33 @@ def _read_pytorch_state(folder: epath.Path) -> dict[str, np.ndarray] | None:
             f"{path} is a PyTorch pickle, which takes PyTorch to read: pip install torch, or "
             "convert it to model.safetensors"
         ) from None
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: tensor.numpy() for name, tensor in state.items()}
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise _damaged(path, error) from error
+    # NumPy has no bfloat16.
+    return {name: tensor.float().numpy() for name, tensor in state.items()}
 
 
-def _read_tensorflow_state(folder: epath.Path) -> dict[str, np.ndarray]:
-    """Reads weights in TensorFlow's layout through transformers, under PyTorch's names."""
-    stock, info = TFSegformerForSemanticSegmentation.from_pretrained(
-        folder, output_loading_info=True
-    )
-    state = pytorch_state(stock)
-    return {name: array for name, array in state.items() if name not in _missing(stock, info)}
+def _damaged(path: epath.Path, error: Exception) -> UserError:
+    reason = str(error).partition("\n")[0]
+    return UserError(f"{path} is damaged or incomplete, fetch or save it again: {reason}")
 
 
-def _missing(network: TFSegformerForSemanticSegmentation, info: dict[str, Any]) -> set[str]:
-    """Returns PyTorch's names of the weights that a TF checkpoint did not hold."""
-    missing = {key.split("/", 1)[-1].removesuffix(":0") for key in info["missing_keys"]}
-    return {
-        _pytorch_name(variable)[0]
-        for variable in network.variables
-        if variable.name.split("/", 1)[-1].removesuffix(":0") in missing
-    }
+def _from_tensorflow(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Turns TensorFlow's names, without the network's own, and layout into PyTorch's."""
+    state = {}
+    for tensorflow_name, array in arrays.items():
+        name, transpose = _pytorch_name(f"network/{tensorflow_name}", array.shape)
+        state[name] = pytorch_layout.apply_transpose(transpose, array, pt_to_tf=False)
+    return state
 
 
 def pytorch_state(network: TFSegformerForSemanticSegmentation) -> dict[str, np.ndarray]:
     """Returns every weight under PyTorch's name and in its layout, float32."""
     state = {}
     for variable in network.variables:
-        name, transpose = _pytorch_name(variable)
+        name, transpose = _pytorch_name(variable.name, variable.shape)
         array = pytorch_layout.apply_transpose(transpose, variable.numpy(), pt_to_tf=False)
         state[name] = np.ascontiguousarray(array, np.float32)
     # PyTorch's batch norm counts batches; nothing reads it while momentum is set.
@@ -266,9 +318,11 @@ def pytorch_state(network: TFSegformerForSemanticSegmentation) -> dict[str, np.n
     return state
 
 
-def _pytorch_name(variable: tf.Variable) -> tuple[str, pytorch_layout.TransposeType]:
+def _pytorch_name(
+    tensorflow_name: str, shape: Sequence[int]
+) -> tuple[str, pytorch_layout.TransposeType]:
     name, transpose = pytorch_layout.convert_tf_weight_name_to_pt_weight_name(
-        variable.name, tf_weight_shape=variable.shape
+        tensorflow_name, tf_weight_shape=shape
     )
     name = name.replace("moving_mean", "running_mean").replace("moving_variance", "running_var")
     return name, transpose

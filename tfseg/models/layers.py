@@ -5,10 +5,40 @@ Every stand-in keeps each weight's name and shape, so checkpoints load and save 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import tensorflow as tf
 from transformers.models.segformer import modeling_tf_segformer as hf
+
+
+class LayerNorm(tf.keras.layers.LayerNormalization):
+    """Layer normalisation over the channels with a hand-written gradient.
+
+    Keras's own takes its unfused path for an epsilon of 1e-5 and broadcasts the scale to the
+    input's size, forward and backward; this takes half its time on 2 CPU cores. With
+    `y = (x - mean) * r`, `r = 1 / sqrt(variance + epsilon)`, the gradient of `y` is
+    `r * (d - mean(d) - y * mean(d * y))`: https://arxiv.org/abs/1607.06450.
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Normalises `[..., channels]`, keeping the shape."""
+        epsilon = self.epsilon
+
+        @tf.custom_gradient
+        def normalize(x: tf.Tensor) -> tf.Tensor:
+            centered = x - tf.reduce_mean(x, -1, keepdims=True)
+            variance = tf.reduce_mean(tf.square(centered), -1, keepdims=True)
+            scale = tf.math.rsqrt(variance + epsilon)
+            y = centered * scale
+
+            def gradient(d: tf.Tensor) -> tf.Tensor:
+                along_y = y * tf.reduce_mean(d * y, -1, keepdims=True)
+                return scale * (d - tf.reduce_mean(d, -1, keepdims=True) - along_y)
+
+            return y, gradient
+
+        return normalize(inputs) * self.gamma + self.beta
 
 
 class DepthwiseConv(hf.TFSegformerDWConv):
@@ -64,8 +94,24 @@ def use_exact_layers(network: hf.TFSegformerForSemanticSegmentation) -> None:
 
     Afterwards `network.decode_head` takes channels-last features.
     """
-    for blocks in network.segformer.encoder.block:
-        for block in blocks:
-            dim = block.mlp.depthwise_convolution.dim
-            block.mlp.depthwise_convolution = DepthwiseConv(dim, name="dwconv")
+    encoder = network.segformer.encoder
+    for embedding in encoder.embeddings:
+        _replace_layer_norms(embedding, ("layer_norm",))
+    for block in itertools.chain.from_iterable(encoder.block):
+        _replace_layer_norms(block, ("layer_norm_1", "layer_norm_2"))
+        _replace_layer_norms(block.attention.self, ("layer_norm",))
+        dim = block.mlp.depthwise_convolution.dim
+        block.mlp.depthwise_convolution = DepthwiseConv(dim, name="dwconv")
+    encoder.layer_norms = [_like(norm) for norm in encoder.layer_norms]
     network.decode_head = FusedDecodeHead(network.config, name="decode_head")
+
+
+def _replace_layer_norms(layer: tf.keras.layers.Layer, names: Sequence[str]) -> None:
+    for name in names:
+        norm = getattr(layer, name, None)  # attention has one only where it shortens sequences
+        if norm is not None:
+            setattr(layer, name, _like(norm))
+
+
+def _like(norm: tf.keras.layers.LayerNormalization) -> LayerNorm:
+    return LayerNorm(epsilon=norm.epsilon, name=norm.name)

@@ -91,7 +91,8 @@ def build_model(
         revision: Branch, tag or commit of a Hub id.
         freeze_encoder: Only the decode head is trainable.
         drop_path_rate: Largest chance that a block is skipped, in [0, 1); the checkpoint's own
-            where not given, 0.1 for `scratch`.
+            where not given, 0.1 for
+            `scratch`.
         seed: Seed of the freshly drawn weights.
 
     Raises:

@@ -96,7 +96,8 @@ def _load_table(path: str, split: str):
     try:
         return datasets.load_dataset(path, split=split)
     except ValueError as error:
-        raise UserError(f"--dataset=hf:{path}, split {split!r}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"--dataset=hf:{path}, split {split!r}: {reason}") from error
     except datasets.exceptions.DatasetNotFoundError as error:
         raise UserError(f"--dataset=hf:{path} is no local folder, and: {error}") from error
     except Exception as error:

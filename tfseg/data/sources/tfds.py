@@ -82,7 +82,9 @@ def open_builder(path: str, data_dir: str | None):
             f"{nearest_name(path, known)}, and none is prepared under --data_dir"
         ) from None
     except (AssertionError, ValueError) as error:  # for a version or a config that is unknown
-        raise UserError(f"--dataset={path}: {error}; leave version and config out") from error
+        raise UserError(
+            f"--dataset={path}: {_one_line(error)}; leave version and config out"
+        ) from error
 
 
 def prepare(builder) -> None:
@@ -123,9 +125,14 @@ def _download_and_prepare(builder) -> None:
         requests.RequestException,
     ) as error:
         raise UserError(
-            f"{builder.info.full_name} cannot be prepared under {builder.data_dir_root}: {error}; "
-            "give the folder of a prepared copy with --data_dir, or use --dataset=shapes"
+            f"{builder.info.full_name} cannot be prepared under {builder.data_dir_root}: "
+            f"{_one_line(error)}; give the folder of a prepared copy with --data_dir, or use "
+            "--dataset=shapes"
         ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def host_answers(url: str) -> bool:
