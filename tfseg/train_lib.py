@@ -34,7 +34,7 @@ from tfseg.serving import bundle, module
 _logger = logging.getLogger(__name__)
 
 _PRETRAINED_LEARNING_RATE = 6e-5  # the paper's, section 4.1
-# Measured on shapes with B0: 1.5e-3 reaches in 500 steps what 1e-3 reaches in 700.
+# B0 on shapes in batches of 8: mean IoU 0.64 after 500 steps, 0.85 after 1000.
 _SCRATCH_LEARNING_RATE = 1.5e-3
 _GALLERY_SIZE = 4
 
