@@ -1,9 +1,15 @@
-"""A SegFormer of a few thousand weights and images for it, shared by the tests."""
+"""A SegFormer of a few thousand weights, images for it, and a finished run of it."""
+
+import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
+
+NUM_TRAIN_BOXES, NUM_EVAL_BOXES = 12, 5
+BOX_NAMES = ("floor", "box", "light")
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +59,72 @@ def tiny_model_dir(tiny_model, tmp_path_factory):
 @pytest.fixture(scope="session")
 def make_image():
     """A function (height, width, seed) -> uint8 `[height, width, 3]`, smooth coloured noise."""
-    from PIL import Image
 
     def make(height: int, width: int, seed: int = 0) -> np.ndarray:
         noise = np.random.default_rng(seed).integers(0, 256, (7, 9, 3), np.uint8)
         return np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def boxes_dir(tmp_path_factory):
+    """A data set of coloured boxes in ADE20K's layout, with a void frame and odd sizes."""
+    root = tmp_path_factory.mktemp("data") / "boxes"
+    rng = np.random.default_rng(0)
+    for split, count in (("train", NUM_TRAIN_BOXES), ("val", NUM_EVAL_BOXES)):
+        for part in ("images", "annotations"):
+            (root / part / split).mkdir(parents=True)
+        for index in range(count):
+            image, mask = draw_boxes(rng, (50 + index, 70))
+            Image.fromarray(image).save(root / "images" / split / f"{index}.jpg", quality=95)
+            Image.fromarray(mask).save(root / "annotations" / split / f"{index}.png")
+    (root / "id2label.json").write_text(json.dumps(dict(enumerate(BOX_NAMES))))
+    return root
+
+
+def draw_boxes(rng, size):
+    image = rng.integers(90, 130, (*size, 3)).astype(np.uint8)
+    mask = np.zeros(size, np.uint8)
+    for class_id, color in ((1, (220, 40, 40)), (2, (240, 240, 120))):
+        top, left = rng.integers(4, size[0] - 24), rng.integers(4, size[1] - 24)
+        image[top : top + 18, left : left + 20] = color
+        mask[top : top + 18, left : left + 20] = class_id
+    mask[:2] = 255
+    return image, mask
+
+
+@pytest.fixture(scope="session")
+def plain_model_dir(tiny_model, tmp_path_factory):
+    """`tiny_model` without dropout, so that equal batches give equal steps."""
+    from tfseg.models import segformer
+
+    path = tmp_path_factory.mktemp("models") / "plain"
+    segformer.save_model(tiny_model, str(path))
+    config = json.loads((path / "config.json").read_text())
+    config.update(drop_path_rate=0.0, classifier_dropout_prob=0.0)
+    (path / "config.json").write_text(json.dumps(config))
+    return str(path)
+
+
+def make_boxes_config(boxes_dir, init_from, model_dir, **training):
+    from tfseg.config import DataConfig, ModelConfig, RunConfig, TrainConfig, TrainingConfig
+
+    return TrainConfig(
+        data=DataConfig(dataset=f"folder:{boxes_dir}", image_size=(64, 64)),
+        model=ModelConfig(init_from=init_from),
+        training=TrainingConfig(
+            **{"train_batch_size": 4, "epochs": 2, "learning_rate": 3e-3, **training}
+        ),
+        run=RunConfig(model_dir=str(model_dir)),
+    )
+
+
+@pytest.fixture(scope="session")
+def boxes_run(boxes_dir, plain_model_dir, tmp_path_factory):
+    """(folder, config, figures) of a training that has ended; tests must not change it."""
+    from tfseg import train_lib
+
+    model_dir = tmp_path_factory.mktemp("runs") / "boxes"
+    config = make_boxes_config(boxes_dir, plain_model_dir, model_dir)
+    return model_dir, config, train_lib.run_training(config)

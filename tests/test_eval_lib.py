@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from tests.test_train_lib import finished_run, folder, plain_model_dir  # noqa: F401
 from tfseg import eval_lib
 from tfseg.config import DataConfig, EvalConfig, EvalRunConfig
 from tfseg.errors import UserError
@@ -17,24 +16,26 @@ def make_config(model, dataset, **fields):
     )
 
 
-def test_figures_equal_the_runs(finished_run, folder, tmp_path):  # noqa: F811
-    model_dir, _, figures = finished_run
+def test_figures_equal_the_runs(boxes_run, boxes_dir, tmp_path):
+    model_dir, _, figures = boxes_run
     output = tmp_path / "figures.json"
     scored = eval_lib.run_evaluation(
-        make_config(model_dir / "best", f"folder:{folder}", output=str(output))
+        make_config(model_dir / "best", f"folder:{boxes_dir}", output=str(output))
     )
     assert scored == pytest.approx(figures, abs=1e-6)
     assert json.loads(output.read_text())["mean_iou"] == pytest.approx(figures["mean_iou"])
 
 
-def test_another_split_and_size_can_be_scored(finished_run, folder):  # noqa: F811
-    model_dir, _, figures = finished_run
+def test_another_split_and_size_can_be_scored(boxes_run, boxes_dir):
+    model_dir, _, figures = boxes_run
     scored = eval_lib.run_evaluation(
-        make_config(model_dir / "best", f"folder:{folder}", eval_split="train", image_size=(96, 64))
+        make_config(
+            model_dir / "best", f"folder:{boxes_dir}", eval_split="train", image_size=(96, 64)
+        )
     )
     assert scored["loss"] != pytest.approx(figures["loss"])
 
 
-def test_a_data_set_of_other_classes_is_refused(tiny_model_dir, folder):  # noqa: F811
+def test_a_data_set_of_other_classes_is_refused(tiny_model_dir, boxes_dir):
     with pytest.raises(UserError, match=r"predicts 5 classes .* holds 3 classes"):
-        eval_lib.run_evaluation(make_config(tiny_model_dir, f"folder:{folder}"))
+        eval_lib.run_evaluation(make_config(tiny_model_dir, f"folder:{boxes_dir}"))

@@ -7,6 +7,7 @@ import errno
 import importlib
 import logging
 import os
+import re
 import sys
 import tempfile
 import types
@@ -196,6 +197,9 @@ def _guard(main: Callable[[Sequence[str]], None], argv: Sequence[str], takes_arg
     except PermissionError as error:
         _fail(f"{error.filename}: permission denied")
     except Exception as error:
+        bad_example = re.search(r"bad example [^\n]*", str(error))
+        if bad_example:
+            _fail(f"{bad_example.group()}; repair it, or --on_bad_example=skip")
         # TensorFlow reports a full disk as an error of its own.
         is_full = getattr(error, "errno", None) in _FULL_DISK
         if not is_full and not any(os.strerror(code) in str(error) for code in _FULL_DISK):

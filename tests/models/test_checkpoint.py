@@ -1,7 +1,9 @@
 """Folders of every origin load, damaged ones are refused in one line, saved ones open elsewhere."""
 
+import http.server
 import json
 import socket
+import threading
 import time
 
 import numpy as np
@@ -157,8 +159,8 @@ class TestPyTorch:
         expected = processor(image, return_tensors="np")["pixel_values"][0].transpose(1, 2, 0)
         received = model.preprocessing(tf.constant(image)).numpy()
         assert received.shape == (40, 56, 3)
-        # The processor rounds to whole grey values after the resize: half of 1/255 over std 0.224.
-        np.testing.assert_allclose(received, expected, atol=0.6 / 255 / min(DEFAULT_STD))
+        # PIL rounds to whole grey values after each of its two passes.
+        np.testing.assert_allclose(received, expected, atol=1 / 255 / min(DEFAULT_STD))
 
     def test_a_folder_saved_there_opens_here(self, pytorch_model, images, tmp_path):
         pytorch_model.save_pretrained(tmp_path)
@@ -231,6 +233,14 @@ def test_the_same_class_count_keeps_the_classifier(reference_dir, images, expect
     model = segformer.build_model(LABELS, (32, 64), init_from=str(reference_dir))
     np.testing.assert_allclose(model.quarter_logits(images).numpy(), expected_logits, atol=1e-4)
     assert model.labels == LABELS
+
+
+def test_a_flat_last_stage_computes_the_same(
+    write_folder, reference_state, images, expected_logits, tmp_path
+):
+    folder = write_folder(tmp_path / "flat", reference_state, reshape_last_stage=False)
+    received = segformer.load_model(str(folder)).quarter_logits(images).numpy()
+    np.testing.assert_allclose(received, expected_logits, atol=1e-4)
 
 
 # What cannot be used is refused in one line.
@@ -320,7 +330,12 @@ def test_labels_survive_the_config():
 
 def test_an_ignore_index_that_is_a_class_id_does_not_keep_a_checkpoint_from_loading():
     config = SegformerConfig(num_labels=3, semantic_loss_ignore_index=0)
-    assert checkpoint.read_labels(config).ignore_index == 255
+    assert checkpoint.read_labels(config).ignore_index == -1
+
+
+def test_a_name_of_two_classes_does_not_keep_a_checkpoint_from_loading():
+    config = SegformerConfig(id2label={0: "crane", 1: "road", 2: "crane"})
+    assert checkpoint.read_labels(config).names == ("crane", "road", "crane (2)")
 
 
 @pytest.mark.parametrize(
@@ -354,17 +369,100 @@ def test_a_folder_without_a_processor_gets_imagenets_figures(reference_dir):
 # Finding: folders and the Hub.
 
 
-@pytest.fixture
-def closed_port(monkeypatch):
-    """Lets the Hub be a local port that nothing listens on."""
-    from huggingface_hub import constants
+def use_hub(monkeypatch, port, cache):
+    from huggingface_hub import constants, file_download
 
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    endpoint = f"http://127.0.0.1:{port}"
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+
+
+@pytest.fixture
+def closed_port(monkeypatch, tmp_path):
+    """Lets the Hub be a local port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    use_hub(monkeypatch, port, tmp_path / "cache")
+
+
+class HubHandler(http.server.BaseHTTPRequestHandler):
+    """Answers file look-ups as the Hub does, from `<server.folder>/<owner>/<name>/`."""
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.wfile.write(self.answer())
+
+    def answer(self) -> bytes:
+        repo, _, rest = self.path.strip("/").partition("/resolve/")
+        revision, _, name = rest.partition("/")
+        path = self.server.folder / repo / name
+        failure = None
+        if not path.parent.exists():
+            failure = "RepoNotFound"
+        elif revision not in ("main", "v1"):
+            failure = "RevisionNotFound"
+        elif not path.is_file():
+            failure = "EntryNotFound"
+        content = b"" if failure else path.read_bytes()
+        self.send_response(404 if failure else 200)
+        self.send_header("ETag", f'"{name}-1"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("Content-Length", str(len(content)))
+        if failure:
+            self.send_header("X-Error-Code", failure)
+        self.end_headers()
+        return content
+
+    def log_message(self, *arguments):
+        """Keeps look-ups out of the tests' output."""
+
+
+@pytest.fixture
+def local_hub(monkeypatch, tmp_path):
+    """A server on this machine with the Hub's file look-up; gives the folder that it serves."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
+    server.folder = tmp_path / "hub"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    use_hub(monkeypatch, server.server_port, tmp_path / "cache")
+    yield server.folder
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("revision", [None, "v1"])
+def test_a_hub_id_is_fetched_and_later_found_without_the_hub(
+    local_hub, write_folder, reference_state, images, expected_logits, monkeypatch, revision
+):
+    write_folder(local_hub / "somebody" / "roads", reference_state)
+    model = segformer.load_model("somebody/roads", revision=revision)
+    np.testing.assert_allclose(model.quarter_logits(images).numpy(), expected_logits, atol=1e-4)
+    monkeypatch.setattr(checkpoint, "_hub_answers", lambda: False)
+    again = segformer.load_model("somebody/roads", revision=revision)
+    np.testing.assert_array_equal(again.quarter_logits(images), model.quarter_logits(images))
+
+
+@pytest.mark.parametrize(
+    ("hub_id", "revision", "reason"),
+    [
+        ("somebody/nothing", None, "no such model or revision on the Hub"),
+        ("somebody/roads", "v9", "no such model or revision on the Hub"),
+        ("somebody/empty", None, "no config.json on the Hub"),
+    ],
+)
+def test_what_the_hub_lacks_is_named(local_hub, reference_dir, hub_id, revision, reason):
+    (local_hub / "somebody" / "empty").mkdir(parents=True)
+    (local_hub / "somebody" / "roads").mkdir()
+    (local_hub / "somebody" / "roads" / "config.json").write_text("{}")
+    with pytest.raises(UserError) as error:
+        segformer.load_model(hub_id, revision=revision)
+    assert_one_line(error, f"--model={hub_id}", reason)
 
 
 @pytest.mark.parametrize("path", ["/nowhere/at/all", "./nowhere", "~/nowhere", "runs/pets/best"])

@@ -62,7 +62,7 @@ def test_gradients_of_the_loss_equal_pytorchs(model, reference):
     largest = max(np.abs(reference[name]).max() for name in reference if "gradient/" in name)
     compared = set()
     for variable, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
-        name, transpose = checkpoint._pytorch_name(variable)
+        name, transpose = checkpoint._pytorch_name(variable.name, variable.shape)
         array = checkpoint.pytorch_layout.apply_transpose(
             transpose, tf.convert_to_tensor(gradient).numpy(), pt_to_tf=False
         )

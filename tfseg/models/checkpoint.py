@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import tempfile
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from etils import epath
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialize
 from transformers import SegformerConfig, TFSegformerForSemanticSegmentation
 from transformers import modeling_tf_pytorch_utils as pytorch_layout
 
@@ -20,6 +23,7 @@ from tfseg.errors import UserError
 _SAFETENSORS = "model.safetensors"
 _WEIGHT_FILES = (_SAFETENSORS, "tf_model.h5", "pytorch_model.bin")
 _HUB_TIMEOUT_SECONDS = 5
+_HEAD = "decode_head."
 _CLASSIFIER = "decode_head.classifier."
 
 
@@ -66,6 +70,7 @@ def _fetch_from_hub(hub_id: str, revision: str | None, flag: str) -> epath.Path:
     import huggingface_hub
     from huggingface_hub import errors
 
+    gone = (errors.HFValidationError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
     # Asked first, because a look-up without a network retries for 23 seconds.
     is_online = _hub_answers()
 
@@ -77,20 +82,17 @@ def _fetch_from_hub(hub_id: str, revision: str | None, flag: str) -> epath.Path:
     try:
         config_file = fetch("config.json")
         for name in ("preprocessor_config.json", *_WEIGHT_FILES):
-            try:
+            with contextlib.suppress(errors.EntryNotFoundError):
                 fetch(name)
-            except errors.EntryNotFoundError:
-                continue
-            if name in _WEIGHT_FILES:
-                break
-    except errors.HFValidationError:
-        raise UserError(f"--{flag}={hub_id} is neither a folder nor a Hub id") from None
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+                if name in _WEIGHT_FILES:
+                    break
+    except gone:
         raise UserError(
             f"--{flag}={hub_id}: no such folder here and no such model or revision on the Hub"
         ) from None
     except Exception as error:
-        if _is_absent(error):
+        is_unknown = isinstance(error, errors.LocalEntryNotFoundError)
+        if isinstance(error, errors.EntryNotFoundError) and not is_unknown:
             raise UserError(f"--{flag}={hub_id} has no config.json on the Hub") from None
         raise UserError(
             f"--{flag}={hub_id}: no such folder here, and the Hugging Face Hub did not answer "
@@ -99,14 +101,6 @@ def _fetch_from_hub(hub_id: str, revision: str | None, flag: str) -> epath.Path:
             + _or_scratch(flag)
         ) from error
     return epath.Path(config_file).parent
-
-
-def _is_absent(error: Exception) -> bool:
-    """Whether the Hub said that it has no such file, and not merely this machine."""
-    from huggingface_hub import errors
-
-    is_local = isinstance(error, errors.LocalEntryNotFoundError)
-    return isinstance(error, errors.EntryNotFoundError) and not is_local
 
 
 def _hub_answers() -> bool:
@@ -176,8 +170,7 @@ def read_preprocessing(
     values = json.loads(path.read_text()) if path.exists() else {}
     size = values.get("size", 512)
     if isinstance(size, dict):
-        edge = size.get("shortest_edge")
-        size = edge or (size["height"], size["width"])
+        size = size.get("shortest_edge") or (size["height"], size["width"])
     saved_size = (size, size) if isinstance(size, int) else tuple(size)
     return Preprocessing(
         image_size or saved_size,
@@ -199,47 +192,35 @@ def load_weights(
     Raises:
         UserError: No weights, damaged ones, or some are missing or of another shape that may not.
     """
-    state = _read_state(folder)
-    if allow_fresh_head:
-        _drop_other_classifier(state, network.config.num_labels)
-    missing, misshapen = [], []
+    state, wrong = _read_state(folder), []
     for variable in network.variables:
         name, transpose = _pytorch_name(variable.name, variable.shape)
-        if name not in state:
-            missing += [] if allow_fresh_head and name.startswith("decode_head.") else [name]
-            continue
-        array = pytorch_layout.apply_transpose(transpose, state[name])
-        if array.shape == tuple(variable.shape):
+        array = pytorch_layout.apply_transpose(transpose, state[name]) if name in state else None
+        if array is not None and array.shape == tuple(variable.shape):
             variable.assign(array.astype(np.float32))
-        else:
-            misshapen.append(name)
-    for fault, names in (("lacks", missing), ("holds in another shape", misshapen)):
-        if names:
-            raise UserError(
-                f"{folder} {fault} {len(names)} weights of this SegFormer, first {names[0]!r}: "
-                "its config.json and its weights do not belong together, or it is no "
-                "segmentation checkpoint"
-            )
-
-
-def _drop_other_classifier(state: dict[str, np.ndarray], num_classes: int) -> None:
-    weight = state.get(_CLASSIFIER + "weight")
-    if weight is not None and weight.shape[0] != num_classes:
-        del state[_CLASSIFIER + "weight"], state[_CLASSIFIER + "bias"]
+        elif not (allow_fresh_head and name.startswith(_HEAD if array is None else _CLASSIFIER)):
+            wrong.append(name)
+    if wrong:
+        raise UserError(
+            f"{folder} lacks {len(wrong)} weights of this SegFormer, or holds them in another "
+            f"shape, first {wrong[0]!r}: its config.json and its weights do not belong together, "
+            "or it is no segmentation checkpoint"
+        )
 
 
 def _read_state(folder: epath.Path) -> dict[str, np.ndarray]:
     """Reads the first weight file there is, under PyTorch's names and in its layout."""
-    readers = (_read_safetensors, _read_h5, _read_pickle)
-    for name, read in zip(_WEIGHT_FILES, readers, strict=True):
-        if (folder / name).exists():
-            state = read(folder / name)
-            break
-    else:
+    readers = dict(zip(_WEIGHT_FILES, (_read_safetensors, _read_h5, _read_pickle), strict=True))
+    name = next((name for name in readers if (folder / name).exists()), None)
+    if name is None:
         raise UserError(
             f"{folder} holds none of {', '.join(_WEIGHT_FILES)}; other or sharded weights: load "
             "them with transformers and save_pretrained(..., safe_serialization=True)"
         )
+    try:
+        state = readers[name](folder / name)
+    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        raise _damaged(folder / name, error) from error
     if any(name.startswith("segformer.") for name in state):
         return state
     # An encoder saved alone lacks the prefix.
@@ -247,15 +228,11 @@ def _read_state(folder: epath.Path) -> dict[str, np.ndarray]:
 
 
 def _read_safetensors(path: epath.Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as archive:
-            state = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
-            is_pytorch = (archive.metadata() or {}).get("format") != "tf"
-    except SafetensorError as error:
-        raise _damaged(path, error) from error
-    return state if is_pytorch else _from_tensorflow(state)
+    with safe_open(path, framework="np") as archive:
+        state = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+        is_pytorch = (archive.metadata() or {}).get("format") != "tf"
+    # TensorFlow's lack the network's own name, which a variable's has.
+    return state if is_pytorch else _to_pytorch({f"/{name}": state[name] for name in state})
 
 
 def _read_h5(path: epath.Path) -> dict[str, np.ndarray]:
@@ -265,15 +242,12 @@ def _read_h5(path: epath.Path) -> dict[str, np.ndarray]:
 
     def collect(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset):
-            # <layer>/<model>/<name>
-            arrays[name.split("/", 2)[2]] = item[()]
+            # A variable's name comes after its layer's.
+            arrays[name.partition("/")[2]] = item[()]
 
-    try:
-        with h5py.File(path) as archive:
-            archive.visititems(collect)
-    except OSError as error:
-        raise _damaged(path, error) from error
-    return _from_tensorflow(arrays)
+    with h5py.File(path) as archive:
+        archive.visititems(collect)
+    return _to_pytorch(arrays)
 
 
 def _read_pickle(path: epath.Path) -> dict[str, np.ndarray]:
@@ -284,10 +258,7 @@ def _read_pickle(path: epath.Path) -> dict[str, np.ndarray]:
             f"{path} is a PyTorch pickle, which takes PyTorch to read: pip install torch, or "
             "convert it to model.safetensors"
         ) from None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise _damaged(path, error) from error
+    state = torch.load(path, map_location="cpu", weights_only=True)
     # NumPy has no bfloat16.
     return {name: tensor.float().numpy() for name, tensor in state.items()}
 
@@ -297,32 +268,26 @@ def _damaged(path: epath.Path, error: Exception) -> UserError:
     return UserError(f"{path} is damaged or incomplete, fetch or save it again: {reason}")
 
 
-def _from_tensorflow(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Turns TensorFlow's names, without the network's own, and layout into PyTorch's."""
-    state = {}
-    for tensorflow_name, array in arrays.items():
-        name, transpose = _pytorch_name(f"network/{tensorflow_name}", array.shape)
-        state[name] = pytorch_layout.apply_transpose(transpose, array, pt_to_tf=False)
-    return state
-
-
 def pytorch_state(network: TFSegformerForSemanticSegmentation) -> dict[str, np.ndarray]:
     """Returns every weight under PyTorch's name and in its layout, float32."""
-    state = {}
-    for variable in network.variables:
-        name, transpose = _pytorch_name(variable.name, variable.shape)
-        array = pytorch_layout.apply_transpose(transpose, variable.numpy(), pt_to_tf=False)
-        state[name] = np.ascontiguousarray(array, np.float32)
+    state = _to_pytorch({variable.name: variable.numpy() for variable in network.variables})
     # PyTorch's batch norm counts batches; nothing reads it while momentum is set.
-    state["decode_head.batch_norm.num_batches_tracked"] = np.zeros((), np.int64)
+    return {**state, "decode_head.batch_norm.num_batches_tracked": np.zeros((), np.int64)}
+
+
+def _to_pytorch(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Turns TensorFlow's variable names and layout into PyTorch's."""
+    state = {}
+    for tensorflow_name, array in arrays.items():
+        name, transpose = _pytorch_name(tensorflow_name, array.shape)
+        array = pytorch_layout.apply_transpose(transpose, array, pt_to_tf=False)
+        state[name] = np.ascontiguousarray(array, np.float32)
     return state
 
 
-def _pytorch_name(
-    tensorflow_name: str, shape: Sequence[int]
-) -> tuple[str, pytorch_layout.TransposeType]:
+def _pytorch_name(name: str, shape: Sequence[int]) -> tuple[str, pytorch_layout.TransposeType]:
     name, transpose = pytorch_layout.convert_tf_weight_name_to_pt_weight_name(
-        tensorflow_name, tf_weight_shape=shape
+        name, tf_weight_shape=shape
     )
     name = name.replace("moving_mean", "running_mean").replace("moving_variance", "running_var")
     return name, transpose
@@ -332,8 +297,6 @@ def save(
     network: TFSegformerForSemanticSegmentation, preprocessing: Preprocessing, folder: str
 ) -> None:
     """Writes `config.json`, `preprocessor_config.json` and PyTorch-layout `model.safetensors`."""
-    from safetensors.numpy import save as serialize
-
     config = {**network.config.to_dict(), "architectures": ["SegformerForSemanticSegmentation"]}
     height, width = preprocessing.image_size
     processor = {
@@ -349,9 +312,7 @@ def save(
         "do_reduce_labels": False,
     }
     target = epath.Path(folder)
-    files.write_atomically(target / "config.json", json.dumps(config, indent=2) + "\n")
-    files.write_atomically(
-        target / "preprocessor_config.json", json.dumps(processor, indent=2) + "\n"
-    )
+    for name, values in (("config.json", config), ("preprocessor_config.json", processor)):
+        files.write_atomically(target / name, json.dumps(values, indent=2) + "\n")
     weights = serialize(pytorch_state(network), metadata={"format": "pt"})
     files.write_atomically(target / _SAFETENSORS, weights)

@@ -1,0 +1,222 @@
+import logging
+
+import numpy as np
+import pytest
+from etils import epath
+from PIL import Image
+
+from tfseg.data.labels import LabelSpec
+from tfseg.data.sources import folder as folder_source
+from tfseg.errors import UserError
+
+LABELS = LabelSpec(("a", "b", "c"))
+STRICT = LabelSpec(("a", "b", "c"), strict=True, void_values=(7,))
+
+
+def load(folder, split="train", labels=LABELS, **options):
+    return list(folder_source.load(str(folder.root), split, labels, **options).as_numpy_iterator())
+
+
+def noise(rng, size=(24, 30)):
+    return rng.integers(0, 256, (*size, 3), np.uint8)
+
+
+def test_examples(folder, rng):
+    image, mask = noise(rng), rng.integers(0, 3, (24, 30), np.uint8)
+    folder.pair("train", "b", image, mask)
+    folder.pair("train", "a")
+    first, second = load(folder)
+    assert first["name"].decode() == str(folder.image_path("train", "a.png"))
+    np.testing.assert_array_equal(second["image"], image)
+    np.testing.assert_array_equal(second["mask"], mask)
+    assert (second["image"].dtype, second["mask"].dtype) == (np.uint8, np.int32)
+
+
+def test_cardinality_and_shapes_are_known(folder):
+    folder.pairs("train", 3)
+    examples = folder_source.load(str(folder.root), "train", LABELS)
+    assert int(examples.cardinality()) == 3
+    assert examples.element_spec["image"].shape.as_list() == [None, None, 3]
+    assert examples.element_spec["mask"].shape.as_list() == [None, None]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPG", ".jpeg", ".png", ".PNG", ".bmp"])
+def test_suffixes(folder, suffix):
+    folder.pair("train", "a", np.full((8, 8, 3), 90, np.uint8), suffix=suffix)
+    (example,) = load(folder)
+    assert np.abs(example["image"].astype(int) - 90).max() <= 2
+
+
+def test_upper_case_suffix_of_a_mask(folder):
+    folder.pair("train", "a", mask=np.full((8, 10), 2, np.uint8), mask_suffix=".PNG")
+    assert (load(folder)[0]["mask"] == 2).all()
+
+
+def test_hidden_files_are_no_examples(folder):
+    folder.pair("train", "a")
+    folder.image_path("train", "._a.png").write_bytes(b"Mac OS X")
+    folder.mask_path("train", "._a.png").write_bytes(b"Mac OS X")
+    assert len(load(folder)) == 1
+
+
+def test_grayscale_images_get_three_channels(folder, rng):
+    grey = rng.integers(0, 256, (24, 30), np.uint8)
+    folder.pair("train", "jpeg", np.full((24, 30), 77, np.uint8), suffix=".jpg")
+    folder.pair("train", "png", grey)
+    jpeg, png = load(folder)
+    assert np.abs(jpeg["image"].astype(int) - 77).max() <= 1
+    np.testing.assert_array_equal(png["image"], np.repeat(grey[..., None], 3, -1))
+
+
+def test_palette_masks_are_read_as_indices(folder):
+    folder.pair("train", "a")
+    indices = np.arange(80, dtype=np.uint8).reshape(8, 10) % 3
+    picture = Image.fromarray(indices, mode="P")
+    picture.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    picture.save(folder.mask_path("train", "a.png"))
+    np.testing.assert_array_equal(load(folder)[0]["mask"], indices)
+
+
+def test_16_bit_masks(folder):
+    mask = np.array([[0, 300, 65535]], np.uint16)
+    folder.pair("train", "a", np.zeros((1, 3, 3), np.uint8), mask)
+    assert load(folder)[0]["mask"].tolist() == [[0, 300, 65535]]
+
+
+def truncate_jpeg(folder, rng):
+    folder.pair("train", "bad", noise(rng), suffix=".jpg")
+    path = folder.image_path("train", "bad.jpg")
+    path.write_bytes(path.read_bytes()[:600])
+    return r"images/train/bad\.jpg cannot be decoded \(\w"
+
+
+def empty_image(folder, rng):
+    folder.pair("train", "bad")
+    folder.image_path("train", "bad.png").write_bytes(b"")
+    return r"images/train/bad\.png cannot be decoded \(\w"
+
+
+def image_that_is_a_folder(folder, rng):
+    folder.pair("train", "bad", suffix=".bmp")
+    folder.image_path("train", "bad.bmp").unlink()
+    folder.image_path("train", "bad.bmp").mkdir()
+    return r"images/train/bad\.bmp and its mask cannot be read"
+
+
+def mask_of_another_size(folder, rng):
+    folder.pair("train", "bad", noise(rng), np.zeros((30, 24), np.uint8))
+    return (
+        r"annotations/train/bad\.png is 30x24 \(height x width\) but its image "
+        r".*images/train/bad\.png is 24x30"
+    )
+
+
+def missing_mask(folder, rng):
+    folder.pair("train", "bad")
+    folder.mask_path("train", "bad.png").unlink()
+    return r"images/train/bad\.png has no mask .*annotations/train/bad\.png"
+
+
+def truncated_mask(folder, rng):
+    folder.pair("train", "bad", noise(rng), noise(rng)[..., 0])
+    path = folder.mask_path("train", "bad.png")
+    path.write_bytes(path.read_bytes()[:300])
+    return r"annotations/train/bad\.png cannot be read as a mask"
+
+
+def colour_mask(folder, rng):
+    folder.pair("train", "bad", noise(rng), noise(rng))
+    return (
+        r"annotations/train/bad\.png cannot be read as a mask \(it has 3 channels; a mask has "
+        "one, whose values are class numbers"
+    )
+
+
+FAULTS = (
+    truncate_jpeg,
+    empty_image,
+    image_that_is_a_folder,
+    mask_of_another_size,
+    missing_mask,
+    truncated_mask,
+    colour_mask,
+)
+
+
+@pytest.mark.parametrize("damage", FAULTS)
+def test_bad_example_is_an_error_that_names_it(damage, folder, rng):
+    folder.pairs("train", 2)
+    message = damage(folder, rng)
+    with pytest.raises(UserError, match=message) as error:
+        load(folder)
+    assert "--on_bad_example=skip" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", FAULTS)
+def test_bad_example_is_skipped_and_logged(damage, folder, rng, caplog):
+    folder.pairs("train", 2)
+    damage(folder, rng)
+    with caplog.at_level(logging.WARNING):
+        examples = load(folder, on_bad_example="skip")
+    assert [int(example["mask"][0, 0]) for example in examples] == [0, 1]
+    assert "skipped" in caplog.text
+    assert "bad" in caplog.text
+
+
+def test_further_bad_examples_are_counted(folder):
+    folder.pairs("train", 4)
+    for index in range(3):
+        folder.image_path("train", f"00{index}.png").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"000\.png cannot be decoded .*\(and 2 more\)"):
+        load(folder)
+
+
+@pytest.mark.parametrize("damage", [empty_image, missing_mask])
+def test_nothing_left_after_skipping(damage, folder, rng):
+    damage(folder, rng)
+    with pytest.raises(UserError, match="split train has no usable example"):
+        load(folder, on_bad_example="skip")
+
+
+def test_strict_labels(folder):
+    folder.pair("train", "a", mask=np.tile(np.array([0, 2, 7, 255, 1], np.uint8), (8, 2)))
+    assert len(load(folder, labels=STRICT)) == 1, "void values are no fault"
+    folder.pair("train", "b", mask=np.full((8, 10), 9, np.uint8))
+    assert len(load(folder)) == 2
+    with pytest.raises(UserError, match=r"b\.png holds the value 9, .*--id2label .*--nostrict_la"):
+        load(folder, labels=STRICT)
+    assert len(load(folder, labels=STRICT, on_bad_example="skip")) == 1
+
+
+def test_max_examples_takes_the_first_and_reads_no_further(folder):
+    folder.pairs("train", 4)
+    folder.image_path("train", "003.png").write_bytes(b"damaged")
+    examples = load(folder, max_examples=2)
+    assert [example["image"].shape[0] for example in examples] == [8, 9]
+
+
+def test_wrong_split_lists_the_known_ones(folder):
+    folder.pair("train", "a")
+    folder.pair("val", "a")
+    with pytest.raises(UserError, match=r"no folder .*images/test; splits there: train, val"):
+        load(folder, "test")
+    folder.image_path("test", "a.png")
+    with pytest.raises(UserError, match=r"no folder .*annotations/test; splits there: train, val"):
+        load(folder, "test")
+
+
+def test_empty_split(folder):
+    folder.pair("train", "a")
+    folder.image_path("val", "x")
+    folder.mask_path("val", "x")
+    with pytest.raises(UserError, match=r"images/val holds no image \(.jpg, .jpeg, .png, .bmp\)"):
+        load(folder, "val")
+
+
+def test_pairs_are_sorted_by_name(folder):
+    for stem in ("b", "c", "a"):
+        folder.pair("train", stem)
+    pairs = folder_source.find_pairs(epath.Path(folder.root), "train")
+    assert [pair.image.stem for pair in pairs] == ["a", "b", "c"]
+    assert all(pair.mask.stem == pair.image.stem for pair in pairs)

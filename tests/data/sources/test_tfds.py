@@ -1,0 +1,342 @@
+import http.server
+import io
+import logging
+import socket
+import tarfile
+import threading
+import time
+
+import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
+
+# isort: split
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets
+from PIL import Image
+from tensorflow_datasets.core.download import checksums
+from tensorflow_datasets.datasets.oxford_iiit_pet import oxford_iiit_pet_dataset_builder as pets
+
+from tfseg.config import DataConfig
+from tfseg.data import pipeline
+from tfseg.data.catalog import get_dataset_spec
+from tfseg.data.sources import tfds
+from tfseg.errors import UserError
+
+TRAIN = ("Abyssinian_100", "beagle_7", "pug_52")
+TEST = ("Abyssinian_201", "pug_63")
+BAD = "pug_52"  # its mask holds the value 7 and, in the second set of archives, misses a row
+HEAD_BOX = (
+    "<annotation><size><width>{width}</width><height>{height}</height></size><object><bndbox>"
+    "<xmin>2</xmin><ymin>3</ymin><xmax>9</xmax><ymax>8</ymax></bndbox></object></annotation>"
+)
+
+
+def size_of(name):
+    number = int(name.rsplit("_")[-1])
+    return 20 + number % 7, 30 + number % 11
+
+
+def trimap_of(name):
+    """Stripes of 1, 2 and 3, which begin at another value for each name."""
+    height, width = size_of(name)
+    rows = np.arange(height)[:, None] // 4 + len(name)
+    return np.broadcast_to(1 + rows % 3, (height, width)).astype(np.uint8).copy()
+
+
+def encode(array, file_format):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, file_format)
+    return buffer.getvalue()
+
+
+def write_tar(path, files):
+    with tarfile.open(path, "w") as archive:  # plain tar, whatever its name says
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+
+def write_archives(folder, trimaps):
+    """Writes both archives in the layout of https://www.robots.ox.ac.uk/~vgg/data/pets/."""
+    folder.mkdir(exist_ok=True)
+    images, annotations = {}, {}
+    for name in (*TRAIN, *TEST):
+        height, width = size_of(name)
+        image = np.full((height, width, 3), 200, np.uint8)
+        images[f"images/{name}.jpg"] = encode(image, "JPEG")
+        annotations[f"annotations/trimaps/{name}.png"] = encode(trimaps[name], "PNG")
+        if name in TRAIN:
+            box = HEAD_BOX.format(height=height, width=width)
+            annotations[f"annotations/xmls/{name}.xml"] = box.encode()
+    for list_name, names in (("trainval", TRAIN), ("test", TEST)):
+        lines = "".join(f"{name} {1 + index} 1 {1 + index}\n" for index, name in enumerate(names))
+        annotations[f"annotations/{list_name}.txt"] = lines.encode()
+    write_tar(folder / "images.tar.gz", images)
+    write_tar(folder / "annotations.tar.gz", annotations)
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archives")
+    write_archives(folder, {name: trimap_of(name) for name in (*TRAIN, *TEST)})
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_proxy():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        yield
+
+
+class Host:
+    """Serves a folder over HTTP and notes what was asked for."""
+
+    def __init__(self, folder):
+        requests = self.requests = []
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *arguments):
+                super().__init__(*arguments, directory=str(folder))
+
+            def log_message(self, template, *values):
+                requests.append(str(values[0]))
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture(scope="module")
+def host(archives):
+    host = Host(archives)
+    yield host
+    host.server.shutdown()
+    host.server.server_close()
+
+
+def point_to(patch, url, folder):
+    """Gives TFDS's own builder another address and the checksums of the archives there."""
+    infos = {
+        f"{url}/{name}": checksums.compute_url_info(folder / name)
+        for name in ("images.tar.gz", "annotations.tar.gz")
+    }
+    patch.setattr(pets, "_BASE_URL", url)
+    patch.setattr(pets.Builder, "url_infos", infos)
+
+
+@pytest.fixture(scope="module")
+def data_dir(host, archives, tmp_path_factory):
+    """Downloaded and prepared by the first call of `load`."""
+    folder = str(tmp_path_factory.mktemp("prepared"))
+    with pytest.MonkeyPatch.context() as patch:
+        point_to(patch, host.url, archives)
+        tfds.load("oxford_iiit_pet", "train", data_dir=folder)
+    return folder
+
+
+@pytest.fixture
+def closed_url():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+def names_of(examples):
+    return sorted(example["name"].decode() for example in examples.as_numpy_iterator())
+
+
+def test_examples_hold_raw_values(data_dir):
+    examples = tfds.load("oxford_iiit_pet", "train", data_dir=data_dir)
+    assert int(examples.cardinality()) == len(TRAIN)
+    assert names_of(examples) == sorted(f"{name}.jpg" for name in TRAIN)
+    for example in examples.as_numpy_iterator():
+        name = example["name"].decode().removesuffix(".jpg")
+        np.testing.assert_array_equal(example["mask"], trimap_of(name))
+        assert example["mask"].dtype == np.int32
+        assert example["image"].shape == (*size_of(name), 3)
+        assert np.abs(example["image"].astype(int) - 200).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["oxford_iiit_pet", "oxford_iiit_pet:4.0.0"])
+def test_pipeline_gives_class_ids(name, data_dir):
+    spec = get_dataset_spec(name)
+    config = DataConfig(dataset=name, data_dir=data_dir)
+    examples = pipeline.load_examples(spec, config, spec.eval_split, None)
+    assert pipeline.count_examples(examples) == len(TEST)
+    for example in examples.as_numpy_iterator():
+        stem = example["name"].decode().removesuffix(".jpg")
+        np.testing.assert_array_equal(example["mask"], trimap_of(stem) - 1)
+
+
+@pytest.mark.parametrize("name", ["oxford_iiit_pet", "oxford_iiit_pet:4.0.0"])
+def test_resolved_name_has_the_version(name, data_dir):
+    assert tfds.resolved_name(name, data_dir) == "oxford_iiit_pet:4.0.0"
+
+
+def test_resolved_name_keeps_a_config(tmp_path):
+    name = tfds.resolved_name("cityscapes/semantic_segmentation", str(tmp_path))
+    assert name == "cityscapes/semantic_segmentation:1.0.0"
+    assert tfds.open_builder(name, str(tmp_path)).info.full_name.endswith("/1.0.0")
+
+
+def test_prepared_data_set_needs_no_network(data_dir, archives, closed_url, monkeypatch):
+    point_to(monkeypatch, closed_url, archives)
+    assert len(names_of(tfds.load("oxford_iiit_pet", "test", data_dir=data_dir))) == len(TEST)
+
+
+def test_max_examples_and_slices(data_dir):
+    examples = tfds.load("oxford_iiit_pet", "train[:2]", data_dir=data_dir, max_examples=1)
+    assert int(examples.cardinality()) == len(list(examples)) == 1
+
+
+def test_order_is_the_same_each_time(data_dir):
+    first, second = (
+        [example["name"] for example in examples.as_numpy_iterator()]
+        for examples in (tfds.load("oxford_iiit_pet", "train", data_dir=data_dir),) * 2
+    )
+    assert first == second
+
+
+def test_unreachable_host_is_one_error_within_seconds(tmp_path, archives, closed_url, monkeypatch):
+    point_to(monkeypatch, closed_url, archives)
+    started = time.monotonic()
+    with pytest.raises(UserError) as error:
+        tfds.load("oxford_iiit_pet", "train", data_dir=str(tmp_path))
+    assert time.monotonic() - started < 20
+    for part in (closed_url, str(tmp_path), "oxford_iiit_pet/4.0.0", "--data_dir=DIR",
+                 "--dataset=shapes"):  # fmt: skip
+        assert part in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not any(tmp_path.iterdir())
+
+
+def test_archives_in_the_manual_folder_need_no_network(tmp_path, archives, closed_url, monkeypatch):
+    point_to(monkeypatch, closed_url, archives)
+    manual = tmp_path / "downloads" / "manual"
+    manual.mkdir(parents=True)
+    (manual / "images.tar.gz").write_bytes((archives / "images.tar.gz").read_bytes())
+    with pytest.raises(UserError, match=r"/annotations.tar.gz does not answer"):
+        tfds.load("oxford_iiit_pet", "test", data_dir=str(tmp_path))
+    (manual / "annotations.tar.gz").write_bytes((archives / "annotations.tar.gz").read_bytes())
+    examples = tfds.load("oxford_iiit_pet", "test", data_dir=str(tmp_path))
+    assert names_of(examples) == sorted(f"{name}.jpg" for name in TEST)
+
+
+def test_damaged_download_is_one_error(tmp_path, archives, host, monkeypatch):
+    point_to(monkeypatch, host.url, archives)
+    info = pets.Builder.url_infos[f"{host.url}/annotations.tar.gz"]
+    monkeypatch.setattr(info, "checksum", "0" * 64)
+    with pytest.raises(UserError, match=r"wrong checksum.*--data_dir, or use --dataset=shapes"):
+        tfds.load("oxford_iiit_pet", "train", data_dir=str(tmp_path))
+
+
+def test_archives_that_only_a_person_may_download(tmp_path):
+    with pytest.raises(UserError, match=r"Manual directory .*/downloads/manual does not exist"):
+        tfds.load("cityscapes", "train", data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("oxford_iit_pet", r"knows no such data set, did you mean 'oxford_iiit_pet'\?"),
+        ("oxford_iiit_pet:3.2.0", "cannot be loaded at version 3.2.0, only: 4.0.0"),
+        ("oxford_iiit_pet/small", "BuilderConfig small not found"),
+    ],
+)
+def test_unknown_name_version_and_config(name, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        tfds.load(name, "train", data_dir=str(tmp_path))
+
+
+def test_unknown_split_lists_the_known_ones(data_dir):
+    with pytest.raises(UserError, match=r"no split 'validation' \(allowed: train, test, and sli"):
+        tfds.load("oxford_iiit_pet", "validation", data_dir=data_dir)
+
+
+def test_unknown_features_list_the_known_ones(data_dir):
+    with pytest.raises(UserError, match=r"--mask_key=mask is no feature .*segmentation_mask"):
+        tfds.load("oxford_iiit_pet", "train", data_dir=data_dir, mask_key="mask")
+    with pytest.raises(UserError, match=r"--image_key=picture is no feature .*allowed: .*image"):
+        tfds.load("oxford_iiit_pet", "train", data_dir=data_dir, image_key="picture")
+
+
+@pytest.fixture(scope="module")
+def bad_data_dir(tmp_path_factory):
+    """The mask of one training example holds a value without a name and misses a row."""
+    trimaps = {name: trimap_of(name) for name in (*TRAIN, *TEST)}
+    trimaps[BAD] = trimaps[BAD][1:]
+    trimaps[TEST[0]][0, 0] = 7
+    archives = tmp_path_factory.mktemp("bad_archives")
+    write_archives(archives, trimaps)
+    folder = str(tmp_path_factory.mktemp("bad"))
+    host = Host(archives)
+    with pytest.MonkeyPatch.context() as patch:
+        point_to(patch, host.url, archives)
+        tfds.load("oxford_iiit_pet", "train", data_dir=folder)
+    host.server.shutdown()
+    host.server.server_close()
+    return folder
+
+
+def load_bad(bad_data_dir, split, *, strict=False, on_bad_example="error"):
+    spec = get_dataset_spec("oxford_iiit_pet", strict_labels=strict)
+    config = DataConfig(data_dir=bad_data_dir, on_bad_example=on_bad_example)
+    return pipeline.load_examples(spec, config, split, None)
+
+
+def test_mask_of_another_size_is_an_error_that_names_it(bad_data_dir):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"bad example {BAD}.jpg: mask and im"):
+        list(load_bad(bad_data_dir, "train"))
+
+
+def test_mask_of_another_size_is_skipped_and_counted(bad_data_dir, caplog):
+    with caplog.at_level(logging.WARNING):
+        examples = load_bad(bad_data_dir, "train", on_bad_example="skip")
+    assert names_of(examples) == sorted(f"{name}.jpg" for name in TRAIN if name != BAD)
+    assert pipeline.count_examples(examples) == len(TRAIN) - 1
+    assert "skipped 1 of 3 examples" in caplog.text
+
+
+def test_a_value_without_a_name_is_void_or_an_error(bad_data_dir):
+    (void,) = (
+        np.argwhere(example["mask"] == 255).tolist()
+        for example in load_bad(bad_data_dir, "test").as_numpy_iterator()
+        if example["name"].decode() == f"{TEST[0]}.jpg"
+    )
+    assert void == [[0, 0]]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"bad example {TEST[0]}.jpg: a mask"):
+        list(load_bad(bad_data_dir, "test", strict=True))
+    assert len(list(load_bad(bad_data_dir, "test", strict=True, on_bad_example="skip"))) == 1
+
+
+class Unlisted(tensorflow_datasets.core.GeneratorBasedBuilder):
+    """A builder without registered checksums, with masks `[height, width]` and no names."""
+
+    VERSION = tensorflow_datasets.core.Version("1.0.0")
+
+    def _info(self):
+        features = {
+            "image": tensorflow_datasets.features.Image(shape=(None, None, 3)),
+            "label": tensorflow_datasets.features.Tensor(shape=(4, 6), dtype=np.uint16),
+        }
+        return tensorflow_datasets.core.DatasetInfo(
+            builder=self, features=tensorflow_datasets.features.FeaturesDict(features)
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        mask = np.full((4, 6), 1000, np.uint16)
+        yield 0, {"image": np.zeros((4, 6, 3), np.uint8), "label": mask}
+
+
+def test_builder_without_checksums_and_names(tmp_path):
+    (example,) = tfds.load("unlisted", "train", data_dir=str(tmp_path)).as_numpy_iterator()
+    assert example["name"] == b"train_0"
+    assert example["mask"].dtype == np.int32
+    assert (example["mask"] == 1000).all()

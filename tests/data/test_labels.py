@@ -1,0 +1,100 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfseg.data.labels import LabelSpec, decode_mask, default_palette
+
+
+def encode(picture, file_format="PNG"):
+    buffer = io.BytesIO()
+    picture.save(buffer, file_format)
+    return buffer.getvalue()
+
+
+def test_class_ids_follow_the_order_of_names():
+    labels = LabelSpec(("pet", "background"), raw_values=(7, 2))
+    assert labels.num_classes == 2
+    assert labels.id2label == {0: "pet", 1: "background"}
+    assert labels.label2id == {"pet": 0, "background": 1}
+
+
+def test_raw_values_default_to_positions():
+    assert LabelSpec(("a", "b", "c")).raw_values == (0, 1, 2)
+
+
+def test_lookup_table_ends_with_void():
+    table = LabelSpec(("a", "b"), raw_values=(3, 1), ignore_index=200).lookup_table()
+    assert table.dtype == np.int32
+    assert table.tolist() == [200, 1, 200, 0, 200]
+
+
+def test_known_values_are_classes_and_void():
+    labels = LabelSpec(("a",), raw_values=(1,), void_values=(0,), ignore_index=9)
+    assert sorted(labels.known_values) == [0, 1, 9]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"names": ()}, "at least one class name"),
+        ({"names": ("a", "b"), "raw_values": (1,)}, "raw_values has 1 entries for 2 classes"),
+        ({"names": ("a", "b"), "palette": ((0, 0, 0),)}, "palette has 1 entries for 2 classes"),
+        ({"names": ("a", "b", "a")}, "names must differ, received twice: a"),
+        ({"names": ("a", "b"), "raw_values": (4, 4)}, "raw_values must differ.*: 4"),
+        ({"names": ("a",), "raw_values": (-1,)}, "at least 0, received -1"),
+        ({"names": ("a", "b"), "ignore_index": 1}, "class id of 'b': set --ignore_index"),
+    ],
+)
+def test_contradictions_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LabelSpec(**arguments)
+
+
+@pytest.mark.parametrize("ignore_index", [-1, 2, 255])
+def test_ignore_index_may_be_any_value_that_is_no_class_id(ignore_index):
+    labels = LabelSpec(("a", "b"), ignore_index=ignore_index)
+    assert labels.lookup_table()[-1] == ignore_index
+
+
+@pytest.mark.parametrize("num_classes", [1, 3, 19, 150])
+def test_default_palette_has_distinct_colours(num_classes):
+    palette = default_palette(num_classes)
+    assert len(set(palette)) == num_classes
+    assert 0 <= np.min(palette) <= np.max(palette) <= 255
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[0, 1], [254, 255]], np.uint8),
+        np.array([[0, 300], [1000, 65535]], np.uint16),
+        np.array([[False, True]]),
+    ],
+    ids=["8bit", "16bit", "1bit"],
+)
+def test_decode_mask_keeps_values(values):
+    decoded = decode_mask(encode(Image.fromarray(values)))
+    assert decoded.dtype == np.int32
+    np.testing.assert_array_equal(decoded, values)
+
+
+def test_decode_mask_reads_palette_indices_and_not_colours():
+    indices = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    picture = Image.fromarray(indices, mode="P")
+    picture.putpalette([200, 10, 10, 10, 200, 10, 10, 10, 200])
+    np.testing.assert_array_equal(decode_mask(encode(picture)), indices)
+
+
+def test_decode_mask_refuses_colours():
+    data = encode(Image.fromarray(np.zeros((2, 2, 3), np.uint8)))
+    with pytest.raises(ValueError, match="3 channels; a mask has one"):
+        decode_mask(data)
+
+
+def test_decode_mask_refuses_damaged_files(rng):
+    data = encode(Image.fromarray(rng.integers(0, 255, (40, 40), np.uint8)))
+    for damaged in (b"", b"no picture", data[: len(data) // 2]):
+        with pytest.raises((OSError, SyntaxError)):
+            decode_mask(damaged)

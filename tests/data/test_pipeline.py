@@ -1,0 +1,289 @@
+import dataclasses
+import itertools
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.config import DataConfig, TrainDataConfig
+from tfseg.data import pipeline
+from tfseg.data.catalog import get_dataset_spec
+from tfseg.data.labels import LabelSpec
+from tfseg.data.transforms import Preprocessing
+from tfseg.errors import UserError
+
+COUNT = 10
+LABELS = LabelSpec(tuple("abcdefghij"))
+PREPROCESSING = Preprocessing((32, 32), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+PLAIN = TrainDataConfig(augmentation="none")
+SCALE = (0.5, 2.0)
+AUGMENTED = TrainDataConfig(random_scale=SCALE)
+
+
+class Source:
+    """Example i has pixels 100 + 10 i, class i and a size of its own; notes what is read."""
+
+    def __init__(self, count=COUNT):
+        self.reads = []
+        self.examples = (
+            tf.data.Dataset.range(count)
+            .map(self._read)
+            .apply(tf.data.experimental.assert_cardinality(count))
+        )
+
+    def _read(self, index):
+        tf.numpy_function(lambda value: self.reads.append(int(value)), [index], [])
+        size = tf.stack([40 + 2 * index, 60 - 3 * index])
+        return {
+            "image": tf.cast(tf.fill((*tf.unstack(size), 3), 100 + 10 * index), tf.uint8),
+            "mask": tf.fill(size, tf.cast(index, tf.int32)),
+            "name": tf.strings.as_string(index),
+        }
+
+
+@pytest.fixture
+def source():
+    return Source()
+
+
+def train(source, config=PLAIN, batch_size=4, seed=3, **options):
+    return pipeline.build_training(
+        source.examples, config, PREPROCESSING, LABELS, batch_size=batch_size, seed=seed, **options
+    )
+
+
+def read(batches, count):
+    return [
+        (images.copy(), masks.copy())
+        for images, masks in itertools.islice(batches.as_numpy_iterator(), count)
+    ]
+
+
+def order(batches, steps, steps_per_epoch=5):
+    """Which example each item of the batches is, an epoch a row."""
+    masks = np.concatenate([masks[:, 0, 0] for _, masks in read(batches, steps)])
+    return masks.reshape(-1, len(masks) * steps_per_epoch // steps).tolist()
+
+
+def assert_same(first, second):
+    for (images, masks), (other_images, other_masks) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(images, other_images)
+        np.testing.assert_array_equal(masks, other_masks)
+
+
+def test_batches_without_augmentation(source):
+    batches = train(source)
+    assert batches.element_spec == (
+        tf.TensorSpec((4, 32, 32, 3), tf.float32),
+        tf.TensorSpec((4, 32, 32), tf.int32),
+    )
+    for images, masks in read(batches, 5):
+        # Pixels tell the example: image and mask of one example stay together.
+        np.testing.assert_allclose(
+            images * 25.5 - 10, np.repeat(masks[..., None], 3, -1), atol=1e-4
+        )
+
+
+def test_batches_with_augmentation(source):
+    config = TrainDataConfig(crop_size=(64, 32), random_scale=SCALE)
+    batches = train(source, config)
+    assert batches.element_spec == (
+        tf.TensorSpec((4, 64, 32, 3), tf.float32),
+        tf.TensorSpec((4, 64, 32), tf.int32),
+    )
+    for images, masks in read(batches, 6):
+        assert np.isfinite(images).all()
+        assert set(np.unique(masks)) <= {*range(10), LABELS.ignore_index}
+        # Beyond the image lies the mean colour.
+        assert (images[masks == LABELS.ignore_index] == 0).all()
+        assert (masks == LABELS.ignore_index).any()
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+@pytest.mark.parametrize("config", [PLAIN, AUGMENTED], ids=["plain", "augmented"])
+def test_resumed_run_sees_the_batches_of_the_uninterrupted_one(cache, config):
+    config = dataclasses.replace(config, cache=cache)
+    uninterrupted = read(train(Source(), config), 3 * 2)
+    assert_same(read(train(Source(), config, first_epoch=2), 2), uninterrupted[4:])
+
+
+def test_batches_depend_on_the_seed_alone(source):
+    tf.random.set_seed(0)
+    first = read(train(source, AUGMENTED), 4)
+    tf.random.set_seed(7)
+    assert_same(read(train(source, AUGMENTED), 4), first)
+    other = read(train(source, AUGMENTED, seed=4), 4)
+    assert not any(np.array_equal(a, b) for (a, _), (b, _) in zip(first, other, strict=True))
+
+
+def test_building_leaves_the_global_seed_alone(source):
+    tf.random.set_seed(7)
+    expected = float(tf.random.uniform(()))
+    tf.random.set_seed(7)
+    read(train(source, AUGMENTED), 1)
+    assert float(tf.random.uniform(())) == expected
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_each_epoch_holds_each_example_once_in_another_order(cache):
+    epochs = order(train(Source(), TrainDataConfig(augmentation="none", cache=cache), 2), 20)
+    assert all(sorted(epoch) == list(range(COUNT)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_an_epoch_drops_another_rest_each_time(source):
+    epochs = order(train(source, batch_size=4), 12, steps_per_epoch=2)
+    assert all(len(set(epoch)) == 8 for epoch in epochs)
+    assert len({frozenset(epoch) for epoch in epochs}) > 1
+
+
+def test_augmentation_of_an_example_differs_between_epochs():
+    batches = train(Source(1), AUGMENTED, batch_size=1)
+    crops = {images.tobytes() for images, _ in read(batches, 5)}
+    assert len(crops) == 5
+
+
+def test_augmentation_differs_between_the_examples_of_a_batch():
+    source = Source(1)
+    source.examples = source.examples.repeat(6)
+    ((images, _),) = read(train(source, AUGMENTED, batch_size=6), 1)
+    assert len({image.tobytes() for image in images}) == 6
+
+
+def test_cache_reads_the_source_once_and_augments_afterwards(source):
+    config = TrainDataConfig(cache="memory", random_scale=SCALE)
+    batches = read(train(source, config, batch_size=5), 8)
+    assert sorted(source.reads) == list(range(COUNT))
+    assert len({images.tobytes() for images, _ in batches}) == 8
+
+
+def test_without_cache_the_source_is_read_every_epoch(source):
+    read(train(source, dataclasses.replace(AUGMENTED, cache="none"), batch_size=5), 8)
+    assert all(source.reads.count(index) >= 4 for index in range(COUNT))
+
+
+@pytest.mark.parametrize(("limit", "is_cached"), [(1 << 20, True), (10_000, False)])
+def test_auto_cache_keeps_what_fits(source, limit, is_cached, monkeypatch):
+    # Ten examples of about 2,000 pixels, 3 bytes of image and 4 of mask each: 140 KB.
+    monkeypatch.setattr(pipeline, "CACHE_LIMIT_BYTES", limit)
+    assert pipeline.cache_examples(source.examples, "auto")[1] == is_cached
+    assert 8 <= len(source.reads) <= COUNT, "a look at the first examples is enough"
+
+
+def test_auto_cache_estimates_decoded_bytes(source, monkeypatch):
+    decoded = sum(
+        example["image"].nbytes + example["mask"].nbytes
+        for example in source.examples.as_numpy_iterator()
+    )
+    for limit, is_cached in ((0.9 * decoded, False), (1.1 * decoded, True)):
+        monkeypatch.setattr(pipeline, "CACHE_LIMIT_BYTES", limit)
+        assert pipeline.cache_examples(source.examples, "auto")[1] == is_cached
+
+
+def test_batch_larger_than_the_data_set(source):
+    with pytest.raises(UserError, match="--train_batch_size=11 is larger than the 10 training"):
+        train(source, batch_size=11)
+    assert order(train(source, batch_size=10), 1, 1)[0] != list(range(COUNT))
+
+
+def test_empty_split(source):
+    source.examples = source.examples.take(0)
+    with pytest.raises(UserError, match="no example; set --train_split and --eval_split"):
+        train(source)
+
+
+@pytest.mark.parametrize("ignore_index", [255, -1])
+def test_evaluation_sees_every_example_once_at_its_own_size(source, ignore_index):
+    labels = LabelSpec(LABELS.names, ignore_index=ignore_index)
+    batches = pipeline.build_evaluation(source.examples, PREPROCESSING, labels, batch_size=4)
+    assert batches.element_spec[0].shape.as_list() == [None, 32, 32, 3]
+    seen, batch_sizes = [], []
+    for images, masks, sizes in batches.as_numpy_iterator():
+        batch_sizes.append(len(images))
+        assert masks.shape[1:] == tuple(sizes.max(0))
+        for image, mask, (height, width) in zip(images, masks, sizes, strict=True):
+            index = int(mask[0, 0])
+            assert (height, width) == (40 + 2 * index, 60 - 3 * index)
+            assert (mask[:height, :width] == index).all()
+            assert (mask[height:] == ignore_index).all()
+            assert (mask[:, width:] == ignore_index).all()
+            np.testing.assert_allclose(image, (index + 10) / 25.5, atol=1e-5)
+            seen.append(index)
+    assert seen == list(range(COUNT))
+    assert batch_sizes == [4, 4, 2]
+
+
+def test_evaluation_prepares_images_as_training_without_augmentation(rng):
+    image = rng.integers(0, 256, (50, 70, 3), np.uint8)
+    example = {"image": image, "mask": np.zeros((50, 70), np.int32), "name": "x"}
+    examples = tf.data.Dataset.from_tensors(example)
+    preprocessing = Preprocessing((32, 64))
+    (evaluated, _, _) = next(
+        iter(pipeline.build_evaluation(examples, preprocessing, LABELS, batch_size=1))
+    )
+    (trained, _) = next(
+        iter(pipeline.build_training(examples, PLAIN, preprocessing, LABELS, batch_size=1, seed=0))
+    )
+    np.testing.assert_array_equal(evaluated, trained)
+
+
+def folder_spec(folder, **options):
+    return get_dataset_spec(f"folder:{folder.root}", **options)
+
+
+def test_load_examples_of_a_folder_to_batches(folder):
+    folder.pairs("train", 6)
+    spec = folder_spec(folder, ignore_index=99)
+    config = DataConfig(dataset=spec.name)
+    examples = pipeline.load_examples(spec, config, "train", None)
+    assert int(examples.cardinality()) == 6
+    loaded = list(examples.as_numpy_iterator())
+    assert [int(example["mask"][0, 0]) for example in loaded] == [0, 1, 2, 0, 1, 2]
+    batches = pipeline.build_training(
+        examples, AUGMENTED, PREPROCESSING, spec.labels, batch_size=3, seed=0
+    )
+    assert set(np.unique([masks for _, masks in read(batches, 2)])) <= {0, 1, 2, 99}
+
+
+def test_load_examples_maps_raw_values_to_class_ids(folder):
+    mask = np.array([[0, 10, 20], [30, 255, 10]], np.uint8)
+    folder.pair("train", "a", np.zeros((2, 3, 3), np.uint8), mask)
+    spec = folder_spec(folder, reduce_labels=True)
+    config = DataConfig(dataset=spec.name, reduce_labels=True)
+    (example,) = pipeline.load_examples(spec, config, "train", None).as_numpy_iterator()
+    assert example["mask"].tolist() == [[255, 0, 1], [2, 255, 0]]
+    assert example["mask"].dtype == np.int32
+
+
+def test_max_examples_takes_the_first(folder):
+    folder.pairs("train", 5)
+    spec = folder_spec(folder)
+    examples = pipeline.load_examples(spec, DataConfig(dataset=spec.name), "train", 2)
+    names = [example["name"].decode() for example in examples.as_numpy_iterator()]
+    assert [name.rsplit("/")[-1] for name in names] == ["000.png", "001.png"]
+    assert pipeline.count_examples(examples) == 2
+
+
+def test_skip_reaches_the_folder(folder, caplog):
+    folder.pairs("train", 3)
+    folder.image_path("train", "001.png").write_bytes(b"damaged")
+    spec = folder_spec(folder)
+    config = DataConfig(dataset=spec.name, on_bad_example="skip")
+    with caplog.at_level(logging.WARNING):
+        examples = pipeline.load_examples(spec, config, "train", None)
+    assert pipeline.count_examples(examples) == 2
+    assert "skipped 1 of 3 examples of split train" in caplog.text
+
+
+def test_strict_labels_take_the_bytes_of_shapes(tmp_path, monkeypatch):
+    from tfseg.data.sources import shapes
+
+    monkeypatch.setattr(shapes.Shapes.builder_configs["full"], "num_examples", (2, 3))
+    spec = get_dataset_spec("shapes", strict_labels=True)
+    config = DataConfig(strict_labels=True, data_dir=str(tmp_path))
+    examples = pipeline.load_examples(spec, config, "test", 2)
+    assert pipeline.count_examples(examples) == 2
+    for example in examples.as_numpy_iterator():
+        assert example["mask"].dtype == np.int32
+        assert set(np.unique(example["mask"])) <= {*range(6), 255}
