@@ -57,8 +57,8 @@ def run_training(config: TrainConfig) -> dict[str, float]:
     model_dir = run_directory.check_model_dir(config)
     runtime.set_seed(config.training.seed, deterministic=config.training.deterministic)
 
-    model = build_model(config, spec)
     train_examples, eval_examples = load_splits(config, spec)
+    model = build_model(config, spec)
     run_directory.write_config(config, model_dir)
     trained = fit(model, train_examples, eval_examples, config, spec, model_dir)
 

@@ -91,8 +91,8 @@ def _fetch_from_hub(hub_id: str, revision: str | None, flag: str) -> epath.Path:
             f"--{flag}={hub_id}: no such folder here and no such model or revision on the Hub"
         ) from None
     except Exception as error:
-        is_unknown = isinstance(error, errors.LocalEntryNotFoundError)
-        if isinstance(error, errors.EntryNotFoundError) and not is_unknown:
+        only_local = isinstance(error, errors.LocalEntryNotFoundError)
+        if isinstance(error, errors.EntryNotFoundError) and not only_local:
             raise UserError(f"--{flag}={hub_id} has no config.json on the Hub") from None
         raise UserError(
             f"--{flag}={hub_id}: no such folder here, and the Hugging Face Hub did not answer "
