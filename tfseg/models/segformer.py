@@ -14,7 +14,7 @@ from transformers.models.segformer import modeling_tf_segformer as hf
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing, resize_logits
 from tfseg.errors import UserError
-from tfseg.models import checkpoint, initializers, layers
+from tfseg.models import checkpoint, initializers, layers, weights
 
 # Table 6 of the paper: channels a stage, blocks a stage, channels of the decode head.
 _SMALL, _LARGE = (32, 64, 160, 256), (64, 128, 320, 512)
@@ -110,7 +110,7 @@ def build_model(
     model = Segformer(config, labels, preprocessing)
     initializers.initialize(model.network, seed)
     if folder is not None:
-        checkpoint.load_weights(model.network, folder, allow_fresh_head=True)
+        weights.load_weights(model.network, folder, allow_fresh_head=True)
     model.network.segformer.trainable = not freeze_encoder
     return model
 
@@ -138,7 +138,7 @@ def load_model(
     model = Segformer(
         config, checkpoint.read_labels(config), checkpoint.read_preprocessing(folder, image_size)
     )
-    checkpoint.load_weights(model.network, folder, allow_fresh_head=False)
+    weights.load_weights(model.network, folder, allow_fresh_head=False)
     return model
 
 
