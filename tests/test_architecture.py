@@ -47,6 +47,7 @@ LAYERS = {
     "cli": 1.5,
     "data.pipeline": 2,
     "report": 2,
+    "resolution": 2,
     "run_directory": 2,
     "train_lib": 3,
     "eval_lib": 3,

@@ -7,7 +7,7 @@ import sys
 import pytest
 from absl import flags
 
-from tfseg import cli
+from tfseg import cli, config_io
 from tfseg.config import EvalConfig, ExportConfig, PredictConfig, TrainConfig, TrainingConfig
 from tfseg.errors import UserError
 
@@ -101,8 +101,9 @@ def test_flagfile_repeats_the_run(tmp_path):
         training=TrainingConfig(gradient_clip_norm=None, learning_rate=1e-3, deterministic=True)
     )
     file = tmp_path / "train.flags"
-    file.write_text(cli.flagfile_text(config, "python -m tfseg.train --flagfile=..."))
+    file.write_text(config_io.flagfile_text(config, "python -m tfseg.train --flagfile=..."))
     assert parse(TrainConfig, f"--flagfile={file}") == config
+    assert "--model_dir" not in file.read_text().split("\n", 1)[1]
 
 
 def test_a_later_flag_wins_over_the_flagfile(tmp_path):

@@ -14,9 +14,9 @@ from tfseg.config import (
     TrainConfig,
     TrainDataConfig,
     TrainingConfig,
-    default_model_dir,
 )
 from tfseg.errors import UserError, nearest_name
+from tfseg.resolution import default_model_dir
 from tfseg.validation import check_size, require
 
 SECTIONS = (DataConfig, TrainDataConfig, ModelConfig, TrainingConfig, RunConfig)
@@ -41,6 +41,19 @@ def test_sections_share_no_field_name():
         (DataConfig, {"on_bad_example": "ski"}, ("--on_bad_example=ski", "'skip'", "error")),
         (TrainDataConfig, {"augmentation": "standrad"}, ("'standard'", "none")),
         (TrainDataConfig, {"random_scale": (2.0, 0.5)}, ("--random_scale=2.0,0.5", "0.5,2.0")),
+        (TrainDataConfig, {"random_scale": (0.5,)}, ("--random_scale=0.5 ", "0.5,2.0")),
+        (TrainDataConfig, {"augmentation": "flip", "hue": 0.1}, ("--hue", "augmentation=flip")),
+        (TrainingConfig, {"seed": 2**32}, ("--seed", "at most 4294967295")),
+        (
+            TrainingConfig,
+            {
+                "lr_schedule": "piecewise",
+                "lr_boundaries": (5,),
+                "lr_values": (1.0, 0.1),
+                "learning_rate": 0.1,
+            },
+            ("--learning_rate", "--lr_values"),
+        ),
         (TrainDataConfig, {"random_scale": (0.0, 0.5)}, ("--random_scale", "above 0")),
         (TrainDataConfig, {"brightness": 1.5}, ("--brightness", "at most 1.0", "1.5")),
         (TrainDataConfig, {"max_train_examples": 0}, ("--max_train_examples", "at least 1", "0")),
@@ -84,8 +97,10 @@ def test_require_names_the_missing_flag():
     [
         ("oxford_iiit_pet", "runs/oxford_iiit_pet"),
         ("folder:../data/camvid/", "runs/camvid"),
-        ("hf:segments/sidewalk semantic", "runs/sidewalk_semantic"),
+        ("hf:segments/sidewalk semantic", "runs/segments_sidewalk_semantic"),
         ("folder:/", "runs/dataset"),
+        ("folder:/data/mine/..", "runs/data"),
+        ("oxford_iiit_pet:4.0.0", "runs/oxford_iiit_pet_4.0.0"),
     ],
 )
 def test_default_model_dir(dataset, expected):

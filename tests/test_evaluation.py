@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfseg import evaluation
 from tfseg.data.labels import LabelSpec
+from tfseg.errors import UserError
 from tfseg.evaluation import Evaluator
 from tfseg.metrics import compute_mean_iou
 
@@ -136,18 +137,11 @@ def test_an_evaluation_sees_the_weights_of_its_time(own_model, labels):
     assert before[:, 2].sum() < before.sum()
 
 
-def test_a_data_set_without_a_valid_pixel_gives_nan(evaluator, examples, labels):
-    void = [(image, np.full_like(mask, VOID)) for image, mask in examples[:3]]
-    scores = evaluator.evaluate(batches_of(void, 2))
-    assert scores.num_examples == 3
-    assert scores.confusion.sum() == 0
-    assert all(math.isnan(figure) for figure in scores.figures(labels.names).values())
-
-
-def test_an_empty_data_set_gives_nan(evaluator, examples):
-    scores = evaluator.evaluate(batches_of(examples, 2).take(0))
-    assert scores.num_examples == 0
-    assert math.isnan(scores.loss)
+@pytest.mark.parametrize("count", [3, 0])
+def test_a_data_set_without_a_valid_pixel_is_refused(evaluator, examples, count):
+    void = [(image, np.full_like(mask, VOID)) for image, mask in examples]
+    with pytest.raises(UserError, match=rf"every pixel of the {count} eval examples is void"):
+        evaluator.evaluate(batches_of(void, 3).take(1 if count else 0))
 
 
 def test_a_negative_ignore_index(tiny_model, examples):

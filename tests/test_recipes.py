@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from tfseg import cli
+from tfseg import cli, resolution
 from tfseg.config import TrainConfig
+from tfseg.data.catalog import get_dataset_spec
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "flags").glob("*.flags"))
@@ -43,3 +44,13 @@ def test_recipe_header_says_what_how_and_how_well(path):
         assert word in header
     measured = re.search(r"Mean IoU: (.*)", header).group(1)
     assert measured == "not measured" or re.match(r"0\.\d{3,4} .*\d{4}-\d{2}-\d{2}", measured)
+
+
+def test_the_shapes_recipe_is_the_bare_command():
+    values = flags.FlagValues()
+    cli.define_train_flags(values)
+    values(["train", f"--flagfile={ROOT / 'flags' / 'shapes_b0.flags'}"])
+    recipe = cli.config_from_flags(TrainConfig, values)
+    spec = get_dataset_spec("shapes")
+    resolved = [resolution.resolve_config(config, spec) for config in (recipe, TrainConfig())]
+    assert resolved[0] == resolved[1]

@@ -5,8 +5,11 @@ import tensorflow as tf
 
 from tfseg import config_io, run_directory
 from tfseg.callbacks import TrainingState
-from tfseg.config import RunConfig, TrainConfig
+from tfseg.config import RunConfig, TrainConfig, TrainingConfig
+from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
+
+LABELS = LabelSpec(("sky", "road"))
 
 
 def make_config(model_dir, **run):
@@ -14,29 +17,66 @@ def make_config(model_dir, **run):
 
 
 def test_a_new_folder_is_taken(tmp_path):
-    assert run_directory.check_model_dir(make_config(tmp_path / "new")) == tmp_path / "new"
+    assert run_directory.check_model_dir(make_config(tmp_path / "new"), LABELS) == tmp_path / "new"
     assert not (tmp_path / "new").exists()
 
 
 def test_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"--model_dir=.* is a file"):
-        run_directory.check_model_dir(make_config(tmp_path / "file"))
+        run_directory.check_model_dir(make_config(tmp_path / "file" / "run"), LABELS)
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def start_run(tmp_path, **run):
+    """A folder that holds a run with a checkpoint."""
+    config = make_config(tmp_path, **run)
+    run_directory.write_config(config, LABELS, tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "checkpoint").write_text("")
+    return config
+
+
+def test_the_same_run_is_taken_up(tmp_path):
+    config = start_run(tmp_path)
+    assert run_directory.check_model_dir(config, LABELS) == tmp_path
+
+
 def test_a_foreign_config_is_refused(tmp_path):
+    config = start_run(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(UserError, match="--model_dir"):
-        run_directory.check_model_dir(make_config(tmp_path))
+        run_directory.check_model_dir(config, LABELS)
 
 
-def test_config_and_flagfile_are_written(tmp_path):
-    config = make_config(tmp_path / "run")
-    run_directory.write_config(config, run_directory.check_model_dir(config))
-    text = (tmp_path / "run" / "config.json").read_text()
+def test_a_run_of_other_classes_is_refused(tmp_path):
+    config = start_run(tmp_path)
+    with pytest.raises(UserError, match="class names or the mask values"):
+        run_directory.check_model_dir(config, LabelSpec(("road", "sky")))
+
+
+def test_a_run_without_a_checkpoint_gives_way_to_a_corrected_one(tmp_path):
+    start_run(tmp_path)
+    (tmp_path / "checkpoints" / "checkpoint").unlink()
+    corrected = TrainConfig(
+        training=TrainingConfig(learning_rate=1e-5), run=RunConfig(model_dir=str(tmp_path))
+    )
+    assert run_directory.check_model_dir(corrected, LABELS) == tmp_path
+
+
+def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run_directory.check_model_dir(make_config("~/run"), LABELS) == tmp_path / "run"
+
+
+def test_config_and_flagfile_are_written_and_leftovers_removed(tmp_path):
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / ".model.safetensors.1-2.tmp").write_text("half")
+    config = start_run(tmp_path)
+    text = (tmp_path / "config.json").read_text()
     assert config_io.train_config_from_json(text) == config
-    assert f"--model_dir={tmp_path / 'run'}" in (tmp_path / "run" / "train.flags").read_text()
+    assert "--model_dir=NEW" in (tmp_path / "train.flags").read_text().splitlines()[0]
+    assert not list((tmp_path / "best").iterdir())
 
 
 @pytest.fixture

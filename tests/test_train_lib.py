@@ -27,8 +27,8 @@ def read_history(model_dir):
 def test_a_run_leaves_what_the_readme_lists(boxes_run):
     model_dir, _, _ = boxes_run
     expected = {
-        "config.json", "train.flags", "history.csv", "metrics.json", "best", "checkpoints",
-        "report", "tensorboard", "saved_model",
+        "config.json", "labels.json", "train.flags", "history.csv", "metrics.json", "best",
+        "checkpoints", "report", "tensorboard", "saved_model",
     }  # fmt: skip
     assert {path.name for path in model_dir.iterdir()} == expected
     assert {path.name for path in (model_dir / "best").iterdir()} == {

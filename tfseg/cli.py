@@ -31,7 +31,6 @@ _QUIET_ENVIRONMENT = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "TFDS_SHOW_PROGRESS": "0",
 }
 
 # No space, quota used up, file too large for the file system or its limit.
@@ -134,20 +133,6 @@ def config_from_flags(config_class: type, flag_values: flags.FlagValues = flags.
     )
     validation.require(config)
     return config
-
-
-def flagfile_text(config: config_lib.TrainConfig, command: str) -> str:
-    """Returns a flagfile that repeats a run: every field that has a value."""
-    lines = [f"# Repeats this run: {command}"]
-    for section in dataclasses.fields(config):
-        values = getattr(config, section.name)
-        for field in dataclasses.fields(values):
-            value = getattr(values, field.name)
-            if value is not None and value != ():
-                lines.append(f"--{field.name}={config_io.format_value(value)}")
-            elif field.default is not None and value is None:
-                lines.append(f"--{field.name}=none")
-    return "\n".join(lines) + "\n"
 
 
 def run(main: Callable[[Sequence[str]], None], *, takes_arguments: bool = False) -> None:

@@ -8,7 +8,6 @@ another field; the resolved configuration is what a run saves.
 from __future__ import annotations
 
 import dataclasses
-import re
 
 from tfseg.errors import UserError
 from tfseg.validation import check_fields, check_size, join, option
@@ -26,7 +25,9 @@ class DataConfig:
         "folder:PATH holding images/<split>/X.jpg and annotations/<split>/X.png",
     )
     data_dir: str | None = option(
-        None, "folder of prepared TFDS data sets; TFDS's own default where not given"
+        None,
+        "folder of prepared TFDS data sets; TFDS's own default where not given",
+        resumable=True,
     )
     eval_split: str | None = option(None, "split to score; the data set's own where not given")
     image_key: str | None = option(None, "name of the image feature of a tfds: or hf: data set")
@@ -100,11 +101,22 @@ class TrainDataConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("crop_size", self.crop_size)
-        if self.random_scale[0] > self.random_scale[1]:
+        if self.augmentation in ("flip", "none"):
+            self._check_unused()
+        if len(self.random_scale) != 2 or self.random_scale[0] > self.random_scale[1]:
             raise UserError(
-                f"--random_scale={join(self.random_scale)} must be smallest,largest, "
-                f"e.g. {join(self.random_scale[::-1])}"
+                f"--random_scale={join(self.random_scale)} must be smallest,largest, e.g. 0.5,2.0"
             )
+
+    def _check_unused(self):
+        """Refuses what only the augmentations with crops and colours read."""
+        names = ("crop_size", "random_scale", "brightness", "contrast", "saturation", "hue")
+        for field in dataclasses.fields(self):
+            if field.name in names and getattr(self, field.name) != field.default:
+                raise UserError(
+                    f"--{field.name} has no effect with --augmentation={self.augmentation}; "
+                    "add --augmentation=standard"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,8 +187,10 @@ class TrainingConfig:
         "figure that decides which weights are best",
         choices=("val_mean_iou", "val_loss"),
     )
-    seed: int = option(0, "seed of weights, order and augmentation", minimum=0)
-    deterministic: bool = option(False, "the same bits on every run, with slower ops")
+    seed: int = option(0, "seed of weights, order and augmentation", minimum=0, maximum=2**32 - 1)
+    deterministic: bool = option(
+        False, "the same bits on every run, with slower ops; some ops lack such a form on a GPU"
+    )
 
     def __post_init__(self):
         check_fields(self)
@@ -189,6 +203,11 @@ class TrainingConfig:
             )
 
     def _check_piecewise(self):
+        if self.learning_rate is not None or self.warmup_steps is not None:
+            raise UserError(
+                "--learning_rate and --warmup_steps have no effect with --lr_schedule=piecewise; "
+                "--lr_values holds its rates"
+            )
         boundaries, values = self.lr_boundaries, self.lr_values
         if not boundaries or len(values) != len(boundaries) + 1:
             raise UserError(
@@ -206,7 +225,7 @@ class RunConfig:
     model_dir: str | None = option(
         None, "folder of the run; runs/<dataset> where not given", resumable=True
     )
-    eval_every: int = option(1, "epochs between two evaluations", minimum=1)
+    eval_every: int = option(1, "epochs between two evaluations", minimum=1, resumable=True)
     checkpoint_every: int = option(1, "epochs between two checkpoints", minimum=1, resumable=True)
     keep_checkpoints: int = option(2, "newest checkpoints to keep", minimum=1, resumable=True)
     resume: bool = option(True, "go on from the newest checkpoint in model_dir", resumable=True)
@@ -290,13 +309,3 @@ class ExportConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("image_size", self.image_size)
-
-
-def default_model_dir(dataset: str) -> str:
-    """`runs/<dataset>`, with characters that do not belong in a file name replaced.
-
-    >>> default_model_dir("folder:../data/camvid")
-    'runs/camvid'
-    """
-    last_part = dataset.rstrip("/").split("/")[-1].split(":")[-1]
-    return "runs/" + (re.sub(r"[^A-Za-z0-9_.-]+", "_", last_part) or "dataset")

@@ -50,6 +50,27 @@ def changed_fields(old: TrainConfig, new: TrainConfig) -> list[str]:
     return changes
 
 
+def flagfile_text(config: TrainConfig, command: str) -> str:
+    """Returns a flagfile that repeats a run in a folder of its own.
+
+    Args:
+        config: Resolved; fields that name the run's folder are left out.
+        command: The command to state in the first line.
+    """
+    lines = [f"# Repeats this run: {command}"]
+    for section in dataclasses.fields(config):
+        values = getattr(config, section.name)
+        for field in dataclasses.fields(values):
+            if field.name in ("model_dir", "resume"):
+                continue
+            value = getattr(values, field.name)
+            if value is not None and value != ():
+                lines.append(f"--{field.name}={format_value(value)}")
+            elif field.default is not None and value is None:
+                lines.append(f"--{field.name}=none")
+    return "\n".join(lines) + "\n"
+
+
 def format_value(value: Any) -> str:
     """Returns a value as its flag takes it: lists with commas, booleans in lower case."""
     if isinstance(value, tuple):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from etils import epath
+
 from tfseg import evaluation, files
 from tfseg.config import EvalConfig
 from tfseg.data import pipeline
@@ -29,6 +31,9 @@ def run_evaluation(config: EvalConfig) -> dict[str, float]:
     Raises:
         UserError: Model or data set cannot be read, or their classes do not fit.
     """
+    output = epath.Path(config.run.output).expanduser() if config.run.output else None
+    if output is not None and output.is_dir():
+        raise UserError(f"--output={output} is a folder; it takes a JSON file")
     spec = pipeline.get_spec(config.data)
     model = load_model(config, spec)
     split = config.data.eval_split or spec.eval_split
@@ -47,8 +52,8 @@ def run_evaluation(config: EvalConfig) -> dict[str, float]:
         pipeline.versioned_name(config.data, spec),
         split,
     )
-    if config.run.output is not None:
-        files.write_atomically(config.run.output, evaluation.figures_to_json(figures))
+    if output is not None:
+        files.write_atomically(output, evaluation.figures_to_json(figures))
     return figures
 
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfseg.confusion_matrix import ConfusionMatrix
 from tfseg.data import transforms
 from tfseg.data.labels import LabelSpec
+from tfseg.errors import UserError
 from tfseg.losses import cross_entropy_sum
 from tfseg.metrics import summarize_confusion
 from tfseg.models.segformer import Segformer
@@ -24,7 +25,7 @@ class Scores:
     """What an evaluation measured.
 
     Attributes:
-        loss: Mean cross-entropy over all pixels that are not void; nan where there is none.
+        loss: Mean cross-entropy over all pixels that are not void.
         confusion: int64 `[num_classes, num_classes]`, truth by prediction, in pixels.
         num_examples: Images that were scored.
     """
@@ -59,14 +60,22 @@ class Evaluator:
         self._step = tf.function(self._score_batch, input_signature=(images, masks, sizes))
 
     def evaluate(self, batches: tf.data.Dataset) -> Scores:
-        """Scores every example of `pipeline.build_evaluation`'s batches once."""
+        """Scores every example of `pipeline.build_evaluation`'s batches once.
+
+        Raises:
+            UserError: Every pixel is void, so that there is nothing to score.
+        """
         self._confusion.reset()
         self._totals.assign(tf.zeros_like(self._totals))
         for images, masks, sizes in batches:
             self._step(images, masks, sizes)
         loss, num_valid, num_examples = self._totals.numpy()
-        mean_loss = loss / num_valid if num_valid else float("nan")
-        return Scores(float(mean_loss), self._confusion.result(), int(num_examples))
+        if not num_valid:
+            raise UserError(
+                f"every pixel of the {int(num_examples)} eval examples is void: the masks hold no "
+                "value that --id2label or the data set names"
+            )
+        return Scores(float(loss / num_valid), self._confusion.result(), int(num_examples))
 
     def _score_batch(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> None:
         logits = tf.cast(self._model.quarter_logits(images, training=False), tf.float32)
@@ -81,7 +90,10 @@ class Evaluator:
 
         count = tf.shape(images)[0]
         losses, num_valid = tf.map_fn(
-            score_one, tf.range(count), fn_output_signature=(tf.float32, tf.float32)
+            score_one,
+            tf.range(count),
+            fn_output_signature=(tf.float32, tf.float32),
+            parallel_iterations=2,  # ten, the default, would hold ten images' logits
         )
         totals = [tf.reduce_sum(tf.cast(part, tf.float64)) for part in (losses, num_valid)]
         self._totals.assign_add(tf.stack([*totals, tf.cast(count, tf.float64)]))

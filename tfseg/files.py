@@ -41,3 +41,13 @@ def write_atomically(path: epath.PathLike, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def remove_leftovers(folder: epath.PathLike) -> None:
+    """Removes temporary files of `replacing` that a killed process left in a folder."""
+    folder = epath.Path(folder)
+    for path in folder.glob(".*.tmp") if folder.is_dir() else ():
+        if path.is_dir():
+            path.rmtree()
+        else:
+            path.unlink(missing_ok=True)

@@ -119,7 +119,7 @@ def _list_folder(folder: epath.Path) -> list[epath.Path]:
 
 
 def _make_folder(output_dir: str) -> epath.Path:
-    folder = epath.Path(output_dir)
+    folder = epath.Path(output_dir).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

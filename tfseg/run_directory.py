@@ -7,33 +7,38 @@ import logging
 import tensorflow as tf
 from etils import epath
 
-from tfseg import cli, config_io, files
+from tfseg import config_io, files
 from tfseg.callbacks import TrainingState
 from tfseg.config import TrainConfig
+from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 
 _logger = logging.getLogger(__name__)
 
 
-def check_model_dir(config: TrainConfig) -> epath.Path:
+def check_model_dir(config: TrainConfig, labels: LabelSpec) -> epath.Path:
     """Returns the run's folder, which is new or holds a run of the same configuration.
+
+    A folder without a checkpoint has nothing to lose: a run that was corrected may take it.
+
+    Args:
+        config: Resolved.
+        labels: The data set's classes, which a resumed run must find as they were.
 
     Raises:
         UserError: It holds another run, or `resume` is off and it holds one.
     """
-    model_dir = epath.Path(config.run.model_dir)
-    config_file = model_dir / "config.json"
-    if model_dir.exists() and not model_dir.is_dir():
-        raise UserError(f"--model_dir={model_dir} is a file, not a folder")
-    if not config_file.exists():
+    model_dir = epath.Path(config.run.model_dir).expanduser()
+    for part in (model_dir, *model_dir.parents):
+        if part.exists() and not part.is_dir():
+            raise UserError(f"--model_dir={model_dir}: {part} is a file, not a folder")
+    if not (model_dir / "checkpoints" / "checkpoint").exists():
         return model_dir
-    changes = config_io.changed_fields(
-        config_io.train_config_from_json(config_file.read_text()), config
-    )
+    changes = _changes(model_dir, config, labels)
     if changes:
         raise UserError(
             f"--model_dir={model_dir} holds a run of another configuration "
-            f"({'; '.join(changes)}); choose another --model_dir"
+            f"({'; '.join(changes)}); choose another --model_dir, or remove that folder"
         )
     if not config.run.resume:
         raise UserError(
@@ -43,11 +48,25 @@ def check_model_dir(config: TrainConfig) -> epath.Path:
     return model_dir
 
 
-def write_config(config: TrainConfig, model_dir: epath.Path) -> None:
-    """Writes `config.json` and `train.flags`, the run in two forms."""
+def _changes(model_dir: epath.Path, config: TrainConfig, labels: LabelSpec) -> list[str]:
+    texts = []
+    for name in ("config.json", "labels.json"):
+        path = model_dir / name
+        texts.append(path.read_text() if path.exists() else "")
+    changes = config_io.changed_fields(config_io.train_config_from_json(texts[0]), config)
+    if texts[1] != labels.to_json():
+        changes.append("the class names or the mask values that stand for them")
+    return changes
+
+
+def write_config(config: TrainConfig, labels: LabelSpec, model_dir: epath.Path) -> None:
+    """Writes `config.json`, `labels.json` and `train.flags`; removes what a kill left half-done."""
+    for folder in (model_dir, *(model_dir / name for name in ("best", "report", "saved_model"))):
+        files.remove_leftovers(folder)
     files.write_atomically(model_dir / "config.json", config_io.to_json(config))
-    command = f"python -m tfseg.train --flagfile={model_dir}/train.flags"
-    files.write_atomically(model_dir / "train.flags", cli.flagfile_text(config, command))
+    files.write_atomically(model_dir / "labels.json", labels.to_json())
+    command = f"python -m tfseg.train --flagfile={model_dir}/train.flags --model_dir=NEW"
+    files.write_atomically(model_dir / "train.flags", config_io.flagfile_text(config, command))
 
 
 def restore_state(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import sys
 import time
 
 import numpy as np
@@ -18,13 +19,13 @@ from tfseg import (
     hub,
     optimizers,
     report,
+    resolution,
     run_directory,
     runtime,
 )
-from tfseg.config import TrainConfig, default_model_dir
+from tfseg.config import TrainConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
-from tfseg.errors import UserError
 from tfseg.losses import SegmentationCrossEntropy
 from tfseg.metrics import format_class_table
 from tfseg.models import segformer
@@ -33,10 +34,26 @@ from tfseg.serving import bundle, module
 
 _logger = logging.getLogger(__name__)
 
-_PRETRAINED_LEARNING_RATE = 6e-5  # the paper's, section 4.1
-# B0 on shapes in batches of 8: mean IoU 0.64 after 500 steps, 0.85 after 1000.
-_SCRATCH_LEARNING_RATE = 1.5e-3
 _GALLERY_SIZE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What the steps of a training share.
+
+    Attributes:
+        config: Resolved: no field that training reads is None by omission.
+        spec: The data set's facts.
+        model_dir: Folder of the run.
+        train_examples: From `pipeline.load_examples`.
+        eval_examples: The same, cached where they fit.
+    """
+
+    config: TrainConfig
+    spec: DatasetSpec
+    model_dir: epath.Path
+    train_examples: tf.data.Dataset
+    eval_examples: tf.data.Dataset
 
 
 def run_training(config: TrainConfig) -> dict[str, float]:
@@ -52,60 +69,28 @@ def run_training(config: TrainConfig) -> dict[str, float]:
         UserError: Bad input; nothing was written, or what was written is whole.
     """
     started = time.monotonic()
-    spec = pipeline.get_spec(config.data)
-    config = resolve_config(config, spec)
-    model_dir = run_directory.check_model_dir(config)
-    runtime.set_seed(config.training.seed, deterministic=config.training.deterministic)
+    run = open_run(config)
+    model = build_model(run)
+    run_directory.write_config(run.config, run.spec.labels, run.model_dir)
+    has_trained = fit(model, run)
 
-    train_examples, eval_examples = load_splits(config, spec)
-    model = build_model(config, spec)
-    run_directory.write_config(config, model_dir)
-    trained = fit(model, train_examples, eval_examples, config, spec, model_dir)
-
-    best = segformer.load_model(str(model_dir / "best"))
-    scores = evaluate(best, eval_examples, config, spec)
-    figures = write_results(best, scores, eval_examples, config, spec, model_dir)
-    if config.run.export and (trained or not (model_dir / "saved_model").exists()):
-        path = bundle.write_bundle(best, str(model_dir / "saved_model"))
-        _logger.info("SavedModel for TF Serving: %s", path)
+    best = segformer.load_model(str(run.model_dir / "best"))
+    figures = write_results(best, run)
+    if run.config.run.export:
+        export(best, run, is_new=has_trained)
     minutes = (time.monotonic() - started) / 60
-    _logger.info("mean IoU %.4f after %.1f minutes; all of it in %s", figures["mean_iou"], minutes,
-                 model_dir)  # fmt: skip
+    summary = "mean IoU %.4f after %.1f minutes; all of it in %s"
+    _logger.info(summary, figures["mean_iou"], minutes, run.model_dir)
     return figures
 
 
-def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
-    """Fills the fields that were left open from the data set's facts."""
-    data, model, training = config.data, config.model, config.training
-    init_from = model.init_from or spec.init_from or f"nvidia/{model.backbone}"
-    scratch = init_from == "scratch"
-    drop_path_rate = model.drop_path_rate
-    learning_rate = _SCRATCH_LEARNING_RATE if scratch else _PRETRAINED_LEARNING_RATE
-    return dataclasses.replace(
-        config,
-        data=dataclasses.replace(
-            data,
-            eval_split=data.eval_split or spec.eval_split,
-            image_size=data.image_size or spec.image_size,
-        ),
-        train_data=dataclasses.replace(
-            config.train_data,
-            train_split=config.train_data.train_split or spec.train_split,
-            augmentation=config.train_data.augmentation or spec.augmentation,
-        ),
-        model=dataclasses.replace(
-            model,
-            init_from=init_from,
-            # A training from scratch is too short here to overfit.
-            drop_path_rate=0.0 if scratch and drop_path_rate is None else drop_path_rate,
-        ),
-        training=dataclasses.replace(
-            training, learning_rate=training.learning_rate or learning_rate
-        ),
-        run=dataclasses.replace(
-            config.run, model_dir=config.run.model_dir or default_model_dir(data.dataset)
-        ),
-    )
+def open_run(config: TrainConfig) -> Run:
+    """Checks everything that can be checked before a model is built, and loads both splits."""
+    spec = pipeline.get_spec(config.data)
+    config = resolution.resolve_config(config, spec)
+    model_dir = run_directory.check_model_dir(config, spec.labels)
+    runtime.set_seed(config.training.seed, deterministic=config.training.deterministic)
+    return Run(config, spec, model_dir, *load_splits(config, spec))
 
 
 def load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[tf.data.Dataset, tf.data.Dataset]:
@@ -129,10 +114,11 @@ def load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[tf.data.Dataset
     return train_examples, eval_examples
 
 
-def build_model(config: TrainConfig, spec: DatasetSpec) -> Segformer:
+def build_model(run: Run) -> Segformer:
     """Builds the model with its first weights."""
+    config = run.config
     model = segformer.build_model(
-        spec.labels,
+        run.spec.labels,
         config.data.image_size,
         backbone=config.model.backbone,
         init_from=config.model.init_from,
@@ -151,32 +137,26 @@ def build_model(config: TrainConfig, spec: DatasetSpec) -> Segformer:
     return model
 
 
-def fit(
-    model: Segformer,
-    train_examples: tf.data.Dataset,
-    eval_examples: tf.data.Dataset,
-    config: TrainConfig,
-    spec: DatasetSpec,
-    model_dir: epath.Path,
-) -> bool:
+def fit(model: Segformer, run: Run) -> bool:
     """Trains from where the run stands to its end; returns whether there was anything to do."""
-    steps_per_epoch, total_steps = count_steps(train_examples, config)
+    config, labels = run.config, run.spec.labels
+    steps_per_epoch, total_steps = count_steps(run)
     total_epochs = math.ceil(total_steps / steps_per_epoch)
     model.upsample_logits = False  # the loss resizes them
     model.compile(
-        build_optimizer(config, total_steps), SegmentationCrossEntropy(spec.labels.ignore_index)
+        build_optimizer(config, total_steps), SegmentationCrossEntropy(labels.ignore_index)
     )
     state = callbacks.TrainingState()
-    manager = run_directory.restore_state(model, state, config, model_dir)
+    manager = run_directory.restore_state(model, state, config, run.model_dir)
     first_epoch = int(state.epoch)
     if first_epoch >= total_epochs:
         _logger.info("training is done already: %d epochs", first_epoch)
         return False
     batches = pipeline.build_training(
-        train_examples,
+        run.train_examples,
         config.train_data,
         model.preprocessing,
-        spec.labels,
+        labels,
         batch_size=config.training.train_batch_size,
         seed=config.training.seed,
         first_epoch=first_epoch,
@@ -186,23 +166,21 @@ def fit(
         initial_epoch=first_epoch,
         epochs=total_epochs,
         steps_per_epoch=steps_per_epoch,
-        callbacks=build_callbacks(
-            model, eval_examples, config, spec, model_dir, state, manager, total_steps, total_epochs
-        ),
+        verbose="auto" if sys.stdout.isatty() else 2,  # a bar in a file is pages of backspaces
+        callbacks=[
+            callbacks.StopOnNaN(),
+            callbacks.StopAtStep(total_steps),
+            *build_epoch_callbacks(model, run, state, manager, total_epochs),
+        ],
     )
     return True
 
 
-def count_steps(train_examples: tf.data.Dataset, config: TrainConfig) -> tuple[int, int]:
+def count_steps(run: Run) -> tuple[int, int]:
     """Returns steps an epoch and steps in all."""
-    batch_size = config.training.train_batch_size
-    count = pipeline.count_examples(train_examples)
-    if batch_size > count:
-        raise UserError(
-            f"--train_batch_size={batch_size} is larger than the {count} training examples"
-        )
-    steps_per_epoch = count // batch_size
-    return steps_per_epoch, config.training.train_steps or config.training.epochs * steps_per_epoch
+    training = run.config.training
+    steps_per_epoch = pipeline.count_batches(run.train_examples, training.train_batch_size)
+    return steps_per_epoch, training.train_steps or training.epochs * steps_per_epoch
 
 
 def build_optimizer(config: TrainConfig, total_steps: int) -> tf.keras.optimizers.Optimizer:
@@ -224,32 +202,26 @@ def build_optimizer(config: TrainConfig, total_steps: int) -> tf.keras.optimizer
     )
 
 
-def build_callbacks(
+def build_epoch_callbacks(
     model: Segformer,
-    eval_examples: tf.data.Dataset,
-    config: TrainConfig,
-    spec: DatasetSpec,
-    model_dir: epath.Path,
+    run: Run,
     state: callbacks.TrainingState,
     manager: tf.train.CheckpointManager,
-    total_steps: int,
     total_epochs: int,
 ) -> list[tf.keras.callbacks.Callback]:
-    """Returns the callbacks in the order in which they must run at the end of an epoch."""
-    evaluator = evaluation.Evaluator(model, spec.labels)
-    batches = build_eval_batches(model, eval_examples, config, spec)
+    """Returns what runs at the end of an epoch, in the order in which it must."""
+    config, model_dir = run.config, run.model_dir
+    evaluator = evaluation.Evaluator(model, run.spec.labels)
+    batches = build_eval_batches(model, run)
 
     def score() -> dict[str, float]:
-        scores = evaluator.evaluate(batches)
-        figures = scores.figures(spec.labels.names)
+        figures = evaluator.evaluate(batches).figures(run.spec.labels.names)
         return {name: figures[name] for name in ("loss", "mean_iou", "mean_accuracy")}
 
     def save_best() -> None:
         segformer.save_model(model, str(model_dir / "best"))
 
     return [
-        callbacks.StopOnNaN(),
-        callbacks.StopAtStep(total_steps),
         callbacks.Evaluate(score, config.run.eval_every, total_epochs),
         callbacks.SaveBest(save_best, config.training.monitor, state),
         callbacks.WriteHistory(model_dir / "history.csv", int(state.epoch)),
@@ -258,57 +230,37 @@ def build_callbacks(
     ]
 
 
-def build_eval_batches(
-    model: Segformer, eval_examples: tf.data.Dataset, config: TrainConfig, spec: DatasetSpec
-) -> tf.data.Dataset:
+def build_eval_batches(model: Segformer, run: Run) -> tf.data.Dataset:
     """Builds the batches of the eval split."""
     return pipeline.build_evaluation(
-        eval_examples,
+        run.eval_examples,
         model.preprocessing,
-        spec.labels,
-        batch_size=config.training.eval_batch_size,
+        run.spec.labels,
+        batch_size=run.config.training.eval_batch_size,
     )
 
 
-def evaluate(
-    model: Segformer, eval_examples: tf.data.Dataset, config: TrainConfig, spec: DatasetSpec
-) -> evaluation.Scores:
-    """Scores a model on the eval split."""
-    batches = build_eval_batches(model, eval_examples, config, spec)
-    return evaluation.Evaluator(model, spec.labels).evaluate(batches)
-
-
-def write_results(
-    model: Segformer,
-    scores: evaluation.Scores,
-    eval_examples: tf.data.Dataset,
-    config: TrainConfig,
-    spec: DatasetSpec,
-    model_dir: epath.Path,
-) -> dict[str, float]:
-    """Writes `metrics.json`, `best/README.md` and `report/`; prints the table of classes."""
-    figures = scores.figures(spec.labels.names)
-    dataset = pipeline.versioned_name(config.data, spec)
-    facts = {
-        "dataset": dataset,
-        "split": config.data.eval_split,
-        "num_examples": scores.num_examples,
-    }
-    files.write_atomically(
-        model_dir / "metrics.json", evaluation.figures_to_json({**facts, **figures})
-    )
-    card = hub.model_card(model.labels, figures, dataset=dataset, init_from=config.model.init_from)
-    files.write_atomically(model_dir / "best" / "README.md", card)
+def write_results(model: Segformer, run: Run) -> dict[str, float]:
+    """Scores the model; writes `metrics.json`, its card and `report/`; prints the class table."""
+    labels, config = run.spec.labels, run.config
+    scores = evaluation.Evaluator(model, labels).evaluate(build_eval_batches(model, run))
+    figures = scores.figures(labels.names)
+    dataset, split = pipeline.versioned_name(config.data, run.spec), config.data.eval_split
+    facts = {"dataset": dataset, "split": split, "num_examples": scores.num_examples}
+    metrics = evaluation.figures_to_json({**facts, **figures})
+    files.write_atomically(run.model_dir / "metrics.json", metrics)
+    card = hub.model_card(labels, figures, dataset=dataset, init_from=config.model.init_from)
+    files.write_atomically(run.model_dir / "best" / "README.md", card)
     report.write_report(
-        model_dir / "report",
-        history_csv_rows=report.read_history(model_dir / "history.csv"),
-        gallery=build_gallery(model, eval_examples),
+        run.model_dir / "report",
+        history_csv_rows=report.read_history(run.model_dir / "history.csv"),
+        gallery=build_gallery(model, run.eval_examples),
         confusion=scores.confusion,
-        labels=spec.labels,
+        labels=labels,
         metrics=figures,
-        title=f"{dataset}, {config.data.eval_split}",
+        title=f"{dataset}, {split}",
     )
-    _logger.info("%s", format_class_table(scores.confusion, spec.labels.names))
+    _logger.info("%s", format_class_table(scores.confusion, labels.names))
     return figures
 
 
@@ -323,3 +275,10 @@ def build_gallery(
         class_map = served.predict_images(example["image"][None])["class_map"]
         gallery.append((example["image"], example["mask"], class_map[0].numpy()))
     return gallery
+
+
+def export(model: Segformer, run: Run, *, is_new: bool) -> None:
+    """Writes the next version of the SavedModel, unless these weights have one already."""
+    base_dir = run.model_dir / "saved_model"
+    if is_new or bundle.choose_version(base_dir) == 1:
+        _logger.info("SavedModel for TF Serving: %s", bundle.write_bundle(model, str(base_dir)))

@@ -207,9 +207,23 @@ def test_folder_reads_its_id2label(folder, names_file):
 def test_folder_splits(splits, expected, folder):
     for split in splits:
         folder.pair(split, "a")
+    (folder.root / "id2label.json").write_text('{"0": "wall", "1": "floor"}')
     spec = get_dataset_spec(f"folder:{folder.root}")
     assert (spec.train_split, spec.eval_split) == expected
     assert (spec.source, spec.path) == ("folder", str(folder.root))
+
+
+@pytest.mark.parametrize("ignore_index", [255, -1])
+def test_masks_of_one_value_are_no_classes(folder, ignore_index):
+    """0 and 255 is a common home-made format: 255 is a class only if void is something else."""
+    mask = np.array([[0, 255], [255, 0]], np.uint8)
+    folder.pair("train", "a", np.zeros((2, 2, 3), np.uint8), mask)
+    if ignore_index == -1:
+        spec = get_dataset_spec(f"folder:{folder.root}", ignore_index=-1)
+        assert spec.labels.raw_values == (0, 255)
+        return
+    with pytest.raises(UserError, match="they hold 0 alone besides void"):
+        get_dataset_spec(f"folder:{folder.root}")
 
 
 def test_missing_folders(tmp_path, folder):

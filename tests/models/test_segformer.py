@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.losses import SegmentationCrossEntropy
-from tfseg.models import checkpoint, segformer
+from tfseg.models import checkpoint, segformer, weights
 
 LABELS = LabelSpec(("sky", "road", "tree", "car", "person"))
 # Weights of Hugging Face's SegformerForSemanticSegmentation for 150 classes; the paper's table 2
@@ -63,7 +63,7 @@ def test_gradients_of_the_loss_equal_pytorchs(model, reference):
     compared = set()
     for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
         name, transpose = weights.pytorch_name(variable.name, variable.shape)
-        array = checkpoint.pytorch_layout.apply_transpose(
+        array = weights.pytorch_layout.apply_transpose(
             transpose, tf.convert_to_tensor(gradient).numpy(), pt_to_tf=False
         )
         expected = reference[f"gradient/{name}"]

@@ -1,7 +1,7 @@
 """Random crops, flips and colours for an image and its mask: pure and stateless.
 
-Every function takes its randomness as a `seed`, int32 `[2]`: the same seed gives the same result,
-so a resumed run sees what the first one would have seen.
+Every function takes its randomness as a `seed`, int32 or int64 `[2]`: the same seed gives the same
+result, so a resumed run sees what the first one would have seen.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ def read_id2label(
 
 
 def _labels_from_masks(folder: epath.Path, *, reduce_labels: bool, ignore_index: int) -> LabelSpec:
-    """Names classes by the values in the training masks: not 255, `ignore_index`, reduced 0."""
+    """Names classes by the values in the training masks: not `ignore_index`, nor reduced 0."""
     values: set[int] = set()
     fault = "it holds no masks"
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -214,8 +214,10 @@ def _labels_from_masks(folder: epath.Path, *, reduce_labels: bool, ignore_index:
         except (OSError, ValueError, SyntaxError) as error:
             # Whether a bad mask stops the run or is skipped is decided when the split is read.
             fault = f"{path} cannot be read as a mask ({error})"
-    values -= {labels_lib.DEFAULT_IGNORE_INDEX, ignore_index, *([0] if reduce_labels else [])}
-    if not values:
+    values -= {ignore_index, *([0] if reduce_labels else [])}
+    if len(values) == 1:
+        fault = f"they hold {min(values)} alone besides void (--ignore_index={ignore_index})"
+    if len(values) < 2:
         raise UserError(
             f"--dataset=folder: no classes can be taken from the masks of {folder}: {fault}; "
             "name them with --id2label=FILE.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import dataclasses
 import io
+import json
 
 import numpy as np
 from PIL import Image
@@ -88,6 +89,10 @@ class LabelSpec:
     def known_values(self) -> tuple[int, ...]:
         """Raw values that a mask may hold where labels are strict."""
         return (*self.raw_values, *self.void_values, self.ignore_index)
+
+    def to_json(self) -> str:
+        """Returns names, mask values and palette as JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     def lookup_table(self) -> np.ndarray:
         """Returns int32 `[max(raw_values) + 2]`: raw value -> class id.

@@ -23,8 +23,8 @@ _logger = logging.getLogger(__name__)
 Example = dict[str, tf.Tensor]
 
 CACHE_LIMIT_BYTES = 2 << 30  # "auto" keeps decoded examples in memory up to here.
-# Decoded examples waiting in the shuffle buffer where they are not cached: 1000 images of
-# 500x375 are 0.75 GB. Cached ones are references, so the whole split is shuffled.
+# Most decoded examples in the shuffle buffer where they are not cached. Cached ones are
+# references, so the whole split is shuffled.
 UNCACHED_SHUFFLE_BUFFER = 1000
 
 
@@ -150,6 +150,20 @@ def count_examples(examples: tf.data.Dataset) -> int:
     return count
 
 
+def count_batches(examples: tf.data.Dataset, batch_size: int) -> int:
+    """Returns the number of whole batches in an epoch.
+
+    Raises:
+        UserError: A batch takes more examples than there are.
+    """
+    count = count_examples(examples)
+    if batch_size > count:
+        raise UserError(
+            f"--train_batch_size={batch_size} is larger than the {count} training examples"
+        )
+    return count // batch_size
+
+
 def build_training(
     examples: tf.data.Dataset,
     config: TrainDataConfig,
@@ -182,13 +196,10 @@ def build_training(
     Raises:
         UserError: A batch takes more examples than there are.
     """
+    count_batches(examples, batch_size)
     count = count_examples(examples)
-    if batch_size > count:
-        raise UserError(
-            f"--train_batch_size={batch_size} is larger than the {count} training examples"
-        )
     examples, is_cached = cache_examples(examples, config.cache)
-    buffer_size = count if is_cached else min(count, UNCACHED_SHUFFLE_BUFFER)
+    buffer_size = count if is_cached else _uncached_buffer(examples)
     prepare = functools.partial(
         _prepare_training, config=config, preprocessing=preprocessing, labels=labels
     )
@@ -224,6 +235,13 @@ def cache_examples(examples: tf.data.Dataset, cache: str) -> tuple[tf.data.Datas
     if cache == "none" or (cache == "auto" and _decoded_bytes(examples) > CACHE_LIMIT_BYTES):
         return examples, False
     return examples.cache(), True
+
+
+def _uncached_buffer(examples: tf.data.Dataset) -> int:
+    """Examples to shuffle where they are not cached: what fits in the cache's limit."""
+    count = count_examples(examples)
+    fitting = int(count * CACHE_LIMIT_BYTES / _decoded_bytes(examples))
+    return max(1, min(count, fitting, UNCACHED_SHUFFLE_BUFFER))
 
 
 def _decoded_bytes(examples: tf.data.Dataset, sample_size: int = 8) -> float:

@@ -32,6 +32,8 @@ def find_folder(path: str, revision: str | None, *, flag: str) -> epath.Path:
     """
     folder = epath.Path(path).expanduser()
     if folder.exists():
+        if (folder / "best" / "config.json").exists():
+            raise UserError(f"--{flag}={path} is the folder of a run: its model is {path}/best")
         if not (folder / "config.json").exists():
             raise UserError(
                 f"--{flag}={path} has no config.json: it takes a folder that save_pretrained or "
@@ -159,8 +161,11 @@ def read_preprocessing(
         image_size: (height, width) in pixels instead of the saved one.
     """
     path = folder / "preprocessor_config.json"
-    values = json.loads(path.read_text()) if path.exists() else {}
-    size = values.get("size", 512)
+    try:
+        values = json.loads(path.read_text()) if path.exists() else {}
+        size = values.get("size", 512)
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise damaged_file(path, error) from error
     if isinstance(size, dict):
         size = size.get("shortest_edge") or (size["height"], size["width"])
     saved_size = (size, size) if isinstance(size, int) else tuple(size)

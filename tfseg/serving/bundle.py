@@ -38,7 +38,7 @@ def write_bundle(
     Raises:
         UserError: The version exists, or the folder cannot be written.
     """
-    base = epath.Path(base_dir)
+    base = epath.Path(base_dir).expanduser()
     target = base / str(choose_version(base, version))
     module = ServingModule(model)
     try:
@@ -61,7 +61,7 @@ def choose_version(base_dir: epath.PathLike, version: int | None = None) -> int:
     Raises:
         UserError: The version exists, or `base_dir` is a file.
     """
-    base = epath.Path(base_dir)
+    base = epath.Path(base_dir).expanduser()
     if base.exists() and not base.is_dir():
         raise UserError(f"--export_dir={base} is a file; it takes a folder")
     # TF Serving reads 007 as 7.

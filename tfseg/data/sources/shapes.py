@@ -22,6 +22,8 @@ import tensorflow_datasets as tfds
 from tfseg.data.sources import shapes_drawing
 from tfseg.errors import UserError, nearest_name
 
+_logger = logging.getLogger(__name__)
+
 SPLITS = ("train", "test")
 
 
@@ -124,7 +126,7 @@ def _prepare(config: str, data_dir: str | None) -> Shapes:
                 "set --data_dir to a folder that can be written"
             ) from error
         fallback = os.path.join(tempfile.gettempdir(), "tensorflow_datasets")
-        logging.warning(
+        _logger.warning(
             "cannot prepare shapes in TFDS's folder (%s): using %s; --data_dir sets another one",
             error,
             fallback,
@@ -135,7 +137,7 @@ def _prepare(config: str, data_dir: str | None) -> Shapes:
 def _draw_once(builder: Shapes) -> Shapes:
     if builder.data_path.exists():
         return builder
-    logging.info("drawing %s into %s, once", builder.info.full_name, builder.data_path)
+    _logger.info("drawing %s into %s, once", builder.info.full_name, builder.data_path)
     try:
         with _without_progress():
             builder.download_and_prepare()
