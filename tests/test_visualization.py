@@ -21,15 +21,6 @@ def read_png(content):
     return Image.open(io.BytesIO(content))
 
 
-def ink_at_edge(picture):
-    dark = np.asarray(picture.convert("L")) < 250
-    return dark[[0, -1]].any() or dark[:, [0, -1]].any()
-
-
-def legend_texts(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
 def test_colorize_paints_classes_and_void(dtype):
     class_map = np.array([[0, 1], [2, 255]]).astype(dtype)

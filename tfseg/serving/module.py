@@ -141,19 +141,19 @@ def classify_pixels(logits: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.T
         rows = tf.minimum(first_row + tf.range(_BAND_ROWS), height - 1)
         band = resize_logits(_interpolate_rows(logits, rows, height), (_BAND_ROWS, width))
         log_probability = tf.reduce_max(band, axis=-1) - tf.reduce_logsumexp(band, axis=-1)
-        return tf.argmax(band, axis=-1, output_type=tf.int32), tf.exp(log_probability)
+        # Ids are exact in float32, and oneDNN complains on stderr where it transposes integers.
+        class_map = tf.cast(tf.argmax(band, axis=-1, output_type=tf.int32), tf.float32)
+        return class_map, tf.exp(log_probability)
 
+    band_spec = tf.TensorSpec([None, _BAND_ROWS, None], tf.float32)
     bands = tf.map_fn(
         classify_band,
         tf.range(0, height, _BAND_ROWS),
-        fn_output_signature=(
-            tf.TensorSpec([None, _BAND_ROWS, None], tf.int32),
-            tf.TensorSpec([None, _BAND_ROWS, None], tf.float32),
-        ),
+        fn_output_signature=(band_spec, band_spec),
         parallel_iterations=2,
     )
     class_map, confidence = (_join_bands(band, height) for band in bands)
-    return class_map, confidence
+    return tf.cast(class_map, tf.int32), confidence
 
 
 def _interpolate_rows(logits: tf.Tensor, rows: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
