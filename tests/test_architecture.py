@@ -17,6 +17,7 @@ LAYERS = {
     "validation": -1,
     "config": 0,
     "config_io": 0.5,  # reads and writes config's classes
+    "banded_cross_entropy": 0,
     "losses": 0.5,
     "confusion_matrix": 0,
     "metrics": 0,
