@@ -65,9 +65,7 @@ def test_gallery_texts_and_panels_do_not_overlap(num_classes):
     labels = LabelSpec(tuple(f"class number {index}" for index in range(num_classes)))
     mask = np.arange(20 * 30).reshape(20, 30) % num_classes
     image = np.zeros((20, 30, 3), np.uint8)
-    figure = figures.draw_prediction_gallery(
-        [image] * 2, [mask] * 2, [mask] * 2, labels, titles=["first", "second " * 20]
-    )
+    figure = figures.draw_prediction_gallery([image] * 2, [mask] * 2, [mask] * 2, labels)
     assert not ink_at_edge(read_png(figures.encode_figure(figure)))
 
     boxes = [axes.get_tightbbox() for axes in figure.axes]
@@ -77,22 +75,12 @@ def test_gallery_texts_and_panels_do_not_overlap(num_classes):
         assert not any(box.overlaps(other) for other in boxes[:index])
 
 
-def test_gallery_writes_titles_under_the_images():
-    image, mask, class_map = make_example(20, 30)
-    figure = figures.draw_prediction_gallery(
-        [image], [mask], [class_map], LABELS, titles=["cat.jpg"]
-    )
-    assert [axes.get_xlabel() for axes in figure.axes] == ["cat.jpg", "", ""]
-
-
 def test_gallery_refuses_what_does_not_fit():
     image, mask, class_map = make_example(20, 30)
     with pytest.raises(ValueError, match="at least one, received 0 images"):
         figures.draw_prediction_gallery([], [], [], LABELS)
     with pytest.raises(ValueError, match="received 1 images, 2 masks, 1 class maps"):
         figures.draw_prediction_gallery([image], [mask, mask], [class_map], LABELS)
-    with pytest.raises(ValueError, match=r"1 class maps, 2 titles"):
-        figures.draw_prediction_gallery([image], [mask], [class_map], LABELS, ["a", "b"])
     with pytest.raises(ValueError, match=r"image and class map .* \[20, 30\] and \[10, 30\]"):
         figures.draw_prediction_gallery([image], [mask], [class_map[:10]], LABELS)
 
@@ -129,13 +117,8 @@ def test_curves_draw_every_column_and_mark_the_best():
     assert curves(figures.draw_training_curves(columns)) == curves(figure)
 
 
-def test_curves_read_a_bare_loss_beside_train_loss_as_validation():
-    figure = figures.draw_training_curves([{"epoch": 1, "train_loss": 2.0, "loss": 3.0}])
-    assert curves(figure) == {"loss": {"train": [[1, 2]], "val": [[1, 3]]}}
-
-
 def test_curves_draw_a_single_row():
-    figure = figures.draw_training_curves([{"epoch": 1, "loss": 2.0, "mean_iou": 0.25}])
+    figure = figures.draw_training_curves([{"epoch": 1, "loss": 2.0, "val_mean_iou": 0.25}])
     assert curves(figure) == {"loss": {"train": [[1, 2]]}, "mean IoU": {"val": [[1, 0.25]]}}
     assert figure.axes[0].get_lines()[0].get_marker() == "o"
     assert read_png(figures.encode_figure(figure)).width > 600
@@ -144,9 +127,9 @@ def test_curves_draw_a_single_row():
 def test_curves_leave_out_nan_and_missing_values():
     nan, inf = float("nan"), float("inf")
     rows = [
-        {"loss": 2.0, "mean_iou": nan, "learning_rate": nan},
-        {"loss": inf, "mean_iou": 0.5},
-        {"loss": 1.0, "mean_iou": 0.25},
+        {"loss": 2.0, "val_mean_iou": nan, "learning_rate": nan},
+        {"loss": inf, "val_mean_iou": 0.5},
+        {"loss": 1.0, "val_mean_iou": 0.25},
     ]
     figure = figures.draw_training_curves(rows)
     assert curves(figure) == {

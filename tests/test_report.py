@@ -46,7 +46,7 @@ def report_arguments(**changes):
     rng = np.random.default_rng(0)
     mask = rng.integers(0, 2, (12, 16))
     arguments = {
-        "history_csv_rows": [{"step": 5.0, "loss": 1.0, "mean_iou": 0.5}],
+        "history_csv_rows": [{"step": 5.0, "loss": 1.0, "val_mean_iou": 0.5}],
         "gallery": [(rng.integers(0, 256, (12, 16, 3), np.uint8), mask, 1 - mask)],
         "confusion": np.array([[30, 10], [0, 0]]),
         "labels": LABELS,

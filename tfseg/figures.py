@@ -15,12 +15,11 @@ import numpy as np
 from tfseg.data.labels import LabelSpec
 from tfseg.visualization import VOID_COLOR, check_same_size, colorize
 
-# A panel of the training curves, and for each of its lines the columns that may hold it. A column
-# is drawn once: beside `train_loss` a bare `loss` is the validation's.
+# The panels of the training curves, and the column of `history.csv` that each line draws.
 CURVES = {
-    "loss": {"train": ("train_loss", "loss"), "val": ("val_loss", "eval_loss", "loss")},
-    "mean IoU": {"val": ("mean_iou", "val_mean_iou", "eval_mean_iou")},
-    "learning rate": {"train": ("learning_rate", "lr")},
+    "loss": {"train": "loss", "val": "val_loss"},
+    "mean IoU": {"val": "val_mean_iou"},
+    "learning rate": {"train": "learning_rate"},
 }
 
 _MAX_ANNOTATED_CLASSES = 20
@@ -44,7 +43,6 @@ def draw_prediction_gallery(
     masks: Sequence[np.ndarray],
     class_maps: Sequence[np.ndarray],
     labels: LabelSpec,
-    titles: Sequence[str] | None = None,
 ):
     """Draws a row an example: image, truth, prediction; below, the classes that occur.
 
@@ -55,7 +53,6 @@ def draw_prediction_gallery(
         masks: For each example integer `[height, width]`, class ids, `ignore_index` where void.
         class_maps: For each example integer `[height, width]`, the predicted class ids.
         labels: Names and colours of the classes.
-        titles: For each example a line to stand under its image.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -64,26 +61,23 @@ def draw_prediction_gallery(
         ValueError: No example, lists of different lengths, or an example whose image, mask and
             prediction differ in size.
     """
-    _check_gallery(images, masks, class_maps, titles)
+    _check_gallery(images, masks, class_maps)
     from matplotlib.figure import Figure
 
     width = 3 * _PANEL_INCHES + 4 * _GAP_INCHES
     handles, num_columns = _class_legend([*masks, *class_maps], labels, width)
     heights = [_PANEL_INCHES * min(len(image) / image.shape[1], 1.35) for image in images]
-    spacing = _GAP_INCHES + (0.2 if titles else 0)
     legend_height = 0.2 + _LINE_INCHES * math.ceil(len(handles) / num_columns)
-    bottom = sum(heights) + spacing * len(images) + legend_height
+    bottom = sum(heights) + _GAP_INCHES * len(images) + legend_height
     figure = Figure(figsize=(width, bottom + 0.4))
     for index, height in enumerate(heights):
         truth, prediction = (colorize(ids[index], labels.palette) for ids in (masks, class_maps))
         bottom -= height
         row = _add_row(figure, (images[index], truth, prediction), bottom, height)
-        bottom -= spacing
+        bottom -= _GAP_INCHES
         if index == 0:
             for axes, heading in zip(row, ("image", "truth", "prediction"), strict=True):
                 axes.set_title(heading)
-        if titles:
-            row[0].set_xlabel(_plain(titles[index], 44), fontsize=9)
     figure.legend(handles=handles, loc="lower center", ncols=num_columns, frameon=False)
     return figure
 
@@ -158,13 +152,12 @@ def draw_confusion_matrix(confusion: np.ndarray, class_names: Sequence[str]):
     return axes.figure
 
 
-def _check_gallery(images, masks, class_maps, titles):
-    lengths = [len(values) for values in (images, masks, class_maps, titles or images)]
+def _check_gallery(images, masks, class_maps):
+    lengths = [len(values) for values in (images, masks, class_maps)]
     if len(images) == 0 or len(set(lengths)) > 1:
         raise ValueError(
-            "a gallery needs as many masks, class maps and titles as images, and at least one, "
+            "a gallery needs as many masks and class maps as images, and at least one, "
             f"received {lengths[0]} images, {lengths[1]} masks, {lengths[2]} class maps"
-            + (f", {lengths[3]} titles" if titles else "")
         )
     for image, mask, class_map in zip(images, masks, class_maps, strict=True):
         check_same_size(image, mask, "mask")
@@ -229,12 +222,11 @@ def _columns(history: Sequence[Mapping] | Mapping[str, Sequence[float]]) -> dict
 def _read_curves(columns: dict[str, np.ndarray]):
     """Returns the x axis's name, its values, and panel -> line -> values."""
     x_name = next((name for name in ("step", "epoch") if name in columns), "evaluation")
-    unused, panels = dict(columns), {}
+    panels = {}
     for title, lines in CURVES.items():
-        for line, aliases in lines.items():
-            name = next((alias for alias in aliases if alias in unused), None)
-            if name:
-                panels.setdefault(title, {})[line] = unused.pop(name)
+        for line, name in lines.items():
+            if name in columns:
+                panels.setdefault(title, {})[line] = columns[name]
     num_rows = len(next(iter(columns.values()), ()))
     return x_name, columns.get(x_name, 1.0 + np.arange(num_rows)), panels
 

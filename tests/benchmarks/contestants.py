@@ -1,0 +1,96 @@
+"""Who competes, and what a process does for a contestant."""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from tests.benchmarks import comparison, harness
+from tests.benchmarks.works import Work, prepare
+
+CONTESTANTS = (
+    "tfseg",
+    "hf_tensorflow",
+    "hf_pytorch/eager",
+    "hf_pytorch/channels_last",
+    "hf_pytorch/compile",
+)
+# The second call can trace or compile anew: optimizer slots and gradients exist by then.
+WARMUP_CALLS = 3
+
+
+def choose(work: Work) -> list[str]:
+    """Returns the contestants of a work; compiling PyTorch takes too long for a tiny one."""
+    return [name for name in CONTESTANTS if not (work.is_tiny and name.endswith("/compile"))]
+
+
+def compare_calls(
+    build: Callable, work: Work, folder: Path, rounds: int, check: Callable[[dict], str]
+) -> tuple[list[comparison.Comparison], list[comparison.Comparison]]:
+    """Compares seconds a call, with processes that live through all rounds.
+
+    Args:
+        build: `build_train_timer` or `build_segment_timer`.
+        work: The work.
+        folder: Takes weights and batch.
+        rounds: Rounds in which each contestant measures once.
+        check: Name -> evidence; says how well they agree, or raises.
+    """
+    harness.run_alone(prepare, work, folder)
+    builds = {name: (build, name, folder, work.steps) for name in choose(work)}
+    workers = harness.start_workers(builds)
+    try:
+        print(check({name: worker.evidence for name, worker in workers.items()}), flush=True)
+        measures = {name: worker.measure for name, worker in workers.items()}
+        values = harness.alternate(measures, rounds)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return comparison.compare(work.name, values, "seconds")
+
+
+def build_train_timer(name: str, folder: Path, steps: int) -> tuple[float, Callable[[], float]]:
+    """Returns the first step's loss, and a function that gives seconds a training step."""
+    module, variant = _load(name)
+    step = module.build_train_step(folder, variant)
+    losses = [step() for _ in range(WARMUP_CALLS)]
+    return losses[0], lambda: time_calls(step, steps)
+
+
+def build_segment_timer(
+    name: str, folder: Path, steps: int
+) -> tuple[np.ndarray, Callable[[], float]]:
+    """Returns the class map, and a function that gives seconds a batch."""
+    module, variant = _load(name)
+    segment = module.build_segment(folder, variant)
+    class_maps = [segment() for _ in range(WARMUP_CALLS)]
+    return class_maps[0], lambda: time_calls(segment, steps)
+
+
+def time_calls(call: Callable, count: int) -> float:
+    """Returns seconds a call; each call ends with its result on the host."""
+    started = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - started) / count
+
+
+def peak_memory(name: str, folder: Path, steps: int) -> float:
+    """Trains a few steps; returns the largest resident size of this process in GB."""
+    module, variant = _load(name)
+    step = module.build_train_step(folder, variant)
+    for _ in range(steps):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts in KiB
+
+
+def _load(name: str) -> tuple[ModuleType, str]:
+    module, _, variant = name.partition("/")
+    module = "tfseg_contestant" if module == "tfseg" else module
+    return importlib.import_module(f"tests.benchmarks.{module}"), variant

@@ -1,0 +1,187 @@
+"""What the benchmarks share: processes that take turns, and flags.
+
+This process stays without TensorFlow and PyTorch: Linux hands a parent's peak memory down to the
+processes it starts.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+
+from tests.benchmarks.comparison import Comparison, print_table
+from tests.benchmarks.works import Work
+
+_OWN = "tfseg"
+_ENVIRONMENT = {
+    "TF_USE_LEGACY_KERAS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+class WorkerError(Exception):
+    """A process could not do its work; the message is the reason, in one line."""
+
+
+class Worker:
+    """A process that is set up once and measures whenever it is told to.
+
+    Args:
+        build: Runs in the process; returns evidence that the contestants are compared by, and a
+            function that measures one round.
+        *args: Arguments of `build`.
+
+    Raises:
+        WorkerError: `build` failed.
+    """
+
+    def __init__(self, build: Callable[..., tuple[Any, Callable[[], Any]]], *args):
+        context = multiprocessing.get_context("spawn")
+        self._connection, child_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_end, build, args))
+        self._process.start()
+        child_end.close()  # else the end of the process would not be seen here
+        self.evidence = self._receive()
+
+    def measure(self) -> Any:
+        """Returns what one round gave."""
+        self._connection.send(True)
+        return self._receive()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._connection.close()
+        self._process.join()
+
+    def _receive(self) -> Any:
+        try:
+            reply = self._connection.recv()
+        except EOFError:
+            self.close()
+            reply = WorkerError(f"the process ended with code {self._process.exitcode}")
+        if isinstance(reply, WorkerError):
+            raise reply
+        return reply
+
+
+def _serve(connection, build: Callable, args: Sequence) -> None:
+    try:
+        evidence, measure = build(*args)
+        connection.send(evidence)
+        while connection.recv():
+            connection.send(measure())
+    except EOFError:
+        pass
+    except ModuleNotFoundError as error:
+        connection.send(WorkerError(f'{error} (pip install -e ".[bench]")'))
+    except Exception as error:  # whatever a peer raises is the reason to leave it out
+        traceback.print_exc()
+        reason = (str(error).strip() or "no message").splitlines()[0]
+        connection.send(WorkerError(f"{type(error).__name__}: {reason}"))
+
+
+def run_alone(function: Callable, *args) -> Any:
+    """Returns what a function gives in a process of its own."""
+    worker = Worker(_build_call, function, args)
+    try:
+        return worker.measure()
+    finally:
+        worker.close()
+
+
+def _build_call(function: Callable, args: Sequence) -> tuple[None, Callable[[], Any]]:
+    return None, lambda: function(*args)
+
+
+def start_workers(builds: Mapping[str, tuple]) -> dict[str, Worker]:
+    """Starts one process after the other; a peer that fails is left out, with a line saying why.
+
+    Args:
+        builds: Name -> `build` and its arguments, see `Worker`.
+    """
+    workers = {}
+    for name, build in builds.items():
+        try:
+            workers[name] = Worker(*build)
+        except WorkerError as error:
+            if name == _OWN:
+                raise
+            _leave_out(name, error)
+    return workers
+
+
+def _leave_out(name: str, error: WorkerError) -> None:
+    print(f"{name} is left out: {error}", flush=True)
+
+
+def alternate(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Lets the contestants measure in turn, so that each round sees the same state of machine."""
+    values = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            values[name].append(measure())
+    return values
+
+
+def alternate_alone(calls: Mapping[str, tuple], rounds: int) -> dict[str, list[float]]:
+    """`alternate` for functions that take a fresh process in each round.
+
+    Args:
+        calls: Name -> function and its arguments. A peer that fails in the first round is left
+            out, with a line saying why.
+        rounds: Number of rounds.
+    """
+    values = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name in list(values):
+            try:
+                values[name].append(run_alone(*calls[name]))
+            except WorkerError as error:
+                if name == _OWN or values[name]:
+                    raise
+                _leave_out(name, error)
+                del values[name]
+    return values
+
+
+def run(
+    measure: Callable[[Work, Path, int], tuple[list[Comparison], list[Comparison]]],
+    works: Sequence[Work],
+) -> None:
+    """Parses the flags, measures, prints the table and writes the JSON file.
+
+    Args:
+        measure: (work, scratch folder, rounds) -> the comparisons to print and those that count.
+        works: What `--work` may name; the one named `tiny` runs only where asked for.
+    """
+    names = [work.name for work in works]
+    flags.DEFINE_integer("rounds", 3, "rounds; in each, every contestant is measured once", 1)
+    flags.DEFINE_string("json", None, "file for the figures")
+    flags.DEFINE_enum("work", None, names, "measure this one alone")
+    flags.DEFINE_bool("tiny", False, "a minute-long check that the benchmark runs")
+
+    def main(_):
+        os.environ.update(_ENVIRONMENT)
+        wanted = "tiny" if flags.FLAGS.tiny else flags.FLAGS.work
+        counted = []
+        for work in works:
+            if work.name == wanted or (wanted is None and work.name != "tiny"):
+                with tempfile.TemporaryDirectory() as folder:
+                    printed, best = measure(work, Path(folder), flags.FLAGS.rounds)
+                print_table(printed)
+                counted += best
+        if flags.FLAGS.json:
+            text = json.dumps([row.to_json() for row in counted], indent=2)
+            Path(flags.FLAGS.json).write_text(text + "\n")
+
+    app.run(main)

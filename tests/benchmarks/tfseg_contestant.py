@@ -1,0 +1,44 @@
+"""tfseg, as `tfseg.train_lib` trains it and TF Serving runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tests.benchmarks.works import LEARNING_RATE, WEIGHT_DECAY, load_batch
+from tfseg import optimizers
+from tfseg.losses import SegmentationCrossEntropy
+from tfseg.models import segformer
+from tfseg.serving import module
+
+
+def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
+    """Returns a function that does a training step and returns the loss."""
+    del variant
+    model = segformer.load_model(str(folder))
+    model.upsample_logits = False  # the loss resizes them
+    schedule = optimizers.build_schedule(
+        "constant", learning_rate=LEARNING_RATE, total_steps=1, warmup_steps=0
+    )
+    model.compile(
+        optimizers.build_optimizer(schedule, weight_decay=WEIGHT_DECAY, gradient_clip_norm=None),
+        SegmentationCrossEntropy(model.labels.ignore_index),
+    )
+    batch = load_batch(folder)
+    batches = tf.data.Dataset.from_tensors((batch["inputs"], batch["masks"])).repeat()
+    iterator, train = iter(batches), model.make_train_function()
+    return lambda: float(train(iterator)["loss"])
+
+
+def build_segment(folder: Path, variant: str) -> Callable[[], np.ndarray]:
+    """Returns a function that segments the batch: integer `[batch, height, width]`.
+
+    The served signature: it gives a confidence for each pixel too, which no peer computes.
+    """
+    del variant
+    served = module.ServingModule(segformer.load_model(str(folder)))
+    images = tf.constant(load_batch(folder)["images"])
+    return lambda: served.predict_images(images)["class_map"].numpy()

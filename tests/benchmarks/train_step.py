@@ -1,0 +1,35 @@
+"""Seconds a training step: SegFormer-B0, float32, AdamW, `python -m tests.benchmarks.train_step`.
+
+The loss is the mean over the valid pixels of logits upsampled to the masks' size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.benchmarks import contestants, harness
+from tests.benchmarks.works import Work
+
+WORKS = (
+    Work("b4_224_c3", batch_size=4, image_size=224, num_classes=3, steps=10),
+    Work("b2_512_c150", batch_size=2, image_size=512, num_classes=150, steps=3),
+    Work("tiny", batch_size=1, image_size=64, num_classes=5, steps=3),
+)
+LOSS_TOLERANCE = 1e-3
+
+
+def measure(work, folder, rounds):
+    return contestants.compare_calls(
+        contestants.build_train_timer, work, folder, rounds, check_losses
+    )
+
+
+def check_losses(losses: Mapping[str, float]) -> str:
+    worst = max(abs(loss - losses["tfseg"]) for loss in losses.values())
+    if not worst <= LOSS_TOLERANCE:
+        raise AssertionError(f"the contestants do not train the same: first losses {losses}")
+    return f"first loss {losses['tfseg']:.4f}; the peers' differ by at most {worst:.1e}"
+
+
+if __name__ == "__main__":
+    harness.run(measure, WORKS)

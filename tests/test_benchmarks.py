@@ -1,0 +1,94 @@
+"""The benchmarks start, their contestants agree, and the figures have their format."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.benchmarks import harness, train_step
+from tests.benchmarks.comparison import Comparison, compare
+
+KEYS = {
+    "work", "peer", "ratio", "ratio_min", "ratio_max", "tfseg", "peer_value", "unit", "rounds",
+}  # fmt: skip
+
+
+def run_tiny(name, path):
+    command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--tiny", "--rounds=1"]
+    done = subprocess.run(
+        [*command, f"--json={path}"], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, json.loads(path.read_text())
+
+
+@pytest.mark.slow
+def test_train_step_measures_every_peer_in_seconds(tmp_path):
+    printed, rows = run_tiny("train_step", tmp_path / "figures.json")
+    assert [row["peer"] for row in rows] == ["hf_tensorflow", "hf_pytorch"]
+    for row in rows:
+        assert row.keys() == KEYS
+        assert (row["work"], row["unit"], row["rounds"]) == ("tiny", "seconds", 1)
+        assert row["ratio"] == row["ratio_min"] == row["ratio_max"]
+        assert row["ratio"] == pytest.approx(row["peer_value"] / row["tfseg"])
+    assert "first loss" in printed
+    assert "left out" not in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "peers", "unit"),
+    [
+        ("inference", ["hf_tensorflow", "hf_pytorch"], "seconds"),
+        ("memory", ["hf_tensorflow", "hf_pytorch"], "GB"),
+        ("input_pipeline", ["training"], "images/s"),
+        ("end_to_end", ["hf_tensorflow"], "seconds"),
+    ],
+)
+def test_the_other_benchmarks_run(name, peers, unit, tmp_path):
+    _, rows = run_tiny(name, tmp_path / "figures.json")
+    assert [row["peer"] for row in rows] == peers
+    assert all(row.keys() == KEYS and row["unit"] == unit for row in rows)
+
+
+def test_ratios_are_taken_by_round_and_over_one_favours_tfseg():
+    seconds = Comparison("work", "peer/variant", (1.0, 2.0, 4.0), (2.0, 6.0, 4.0), "seconds")
+    figures = seconds.to_json()
+    assert (figures["ratio_min"], figures["ratio"], figures["ratio_max"]) == (1.0, 2.0, 3.0)
+    assert (figures["peer"], figures["tfseg"], figures["peer_value"]) == ("peer", 2.0, 4.0)
+    rate = Comparison("work", "peer", (30.0,), (10.0,), "images/s", larger_is_better=True)
+    assert rate.ratios == [3.0]
+
+
+def test_the_best_variant_of_a_peer_counts():
+    values = {"tfseg": [1.0], "a/slow": [3.0], "a/fast": [2.0], "b": [9.0]}
+    every, best = compare("work", values, "seconds")
+    assert [row.peer for row in every] == ["a/slow", "a/fast", "b"]
+    assert [row.peer for row in best] == ["a/fast", "b"]
+
+
+def test_contestants_that_train_differently_are_refused():
+    assert "at most" in train_step.check_losses({"tfseg": 1.0, "peer": 1.0005})
+    for wrong in (1.1, float("nan")):
+        with pytest.raises(AssertionError, match="first losses"):
+            train_step.check_losses({"tfseg": 1.0, "peer": wrong})
+
+
+def test_a_failing_peer_is_left_out_and_the_rest_goes_on(capsys):
+    builds = {"tfseg": (build_adder, 1), "without": (build_without_module,)}
+    workers = harness.start_workers(builds)
+    try:
+        assert list(workers) == ["tfseg"]
+        assert (workers["tfseg"].evidence, workers["tfseg"].measure()) == (1, 2)
+    finally:
+        workers["tfseg"].close()
+    assert ".[bench]" in capsys.readouterr().out
+
+
+def build_adder(number):
+    return number, lambda: number + 1
+
+
+def build_without_module():
+    import no_such_module  # noqa: F401
