@@ -79,7 +79,8 @@ def _loss_and_gradient(
         )
         return index + 1, total + loss, near.write(index, to_upper), far.write(index, to_lower)
 
-    arrays = [tf.TensorArray(logits.dtype, num_bands) for _ in range(2)]
+    band_shape = (intervals, *rows.shape[1:])  # given, because XLA allocates the arrays ahead
+    arrays = [tf.TensorArray(logits.dtype, num_bands, element_shape=band_shape) for _ in range(2)]
     _, total, near, far = tf.while_loop(
         lambda index, *_: index < num_bands,
         do_band,

@@ -187,6 +187,12 @@ class TrainingConfig:
         "figure that decides which weights are best",
         choices=("val_mean_iou", "val_loss"),
     )
+    precision: str = option(
+        "float32",
+        "dtype of the arithmetic; weights, loss and what is saved are float32 in each",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    jit_compile: bool = option(False, "compile the training step with XLA", resumable=True)
     seed: int = option(0, "seed of weights, order and augmentation", minimum=0, maximum=2**32 - 1)
     deterministic: bool = option(
         False, "the same bits on every run, with slower ops; some ops lack such a form on a GPU"
@@ -194,6 +200,8 @@ class TrainingConfig:
 
     def __post_init__(self):
         check_fields(self)
+        if self.jit_compile and self.deterministic:
+            raise UserError("--deterministic needs --nojit_compile: XLA draws without a seed")
         if self.lr_schedule == "piecewise":
             self._check_piecewise()
         elif self.lr_boundaries or self.lr_values:

@@ -125,6 +125,7 @@ def build_model(run: Run) -> Segformer:
         revision=config.model.revision,
         freeze_encoder=config.model.freeze_encoder,
         drop_path_rate=config.model.drop_path_rate,
+        precision=config.training.precision,
         seed=config.training.seed,
     )
     _logger.info(
@@ -144,7 +145,9 @@ def fit(model: Segformer, run: Run) -> bool:
     total_epochs = math.ceil(total_steps / steps_per_epoch)
     model.upsample_logits = False  # the loss resizes them
     model.compile(
-        build_optimizer(config, total_steps), SegmentationCrossEntropy(labels.ignore_index)
+        build_optimizer(config, total_steps),
+        SegmentationCrossEntropy(labels.ignore_index),
+        jit_compile=config.training.jit_compile,
     )
     state = callbacks.TrainingState()
     manager = run_directory.restore_state(model, state, config, run.model_dir)

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Sequence
 
 import tensorflow as tf
+from transformers import SegformerConfig
 from transformers.models.segformer import modeling_tf_segformer as hf
 
 
@@ -22,7 +23,7 @@ class LayerNorm(tf.keras.layers.LayerNormalization):
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Normalises `[..., channels]`, keeping the shape."""
+        """Normalises `[..., channels]`, keeping the shape; statistics are float32."""
         epsilon = self.epsilon
 
         @tf.custom_gradient
@@ -38,7 +39,9 @@ class LayerNorm(tf.keras.layers.LayerNormalization):
 
             return y, gradient
 
-        return normalize(inputs) * self.gamma + self.beta
+        # Keras keeps scale and offset float32 in mixed precision.
+        y = normalize(tf.cast(inputs, tf.float32)) * self.gamma + self.beta
+        return tf.cast(y, inputs.dtype)
 
 
 class DepthwiseConv(hf.TFSegformerDWConv):
@@ -59,6 +62,23 @@ class DepthwiseConv(hf.TFSegformerDWConv):
         return tf.reshape(tf.nn.bias_add(grid, convolution.bias), (shape[0], -1, self.dim))
 
 
+class DropPath(hf.TFSegformerDropPath):
+    """Stochastic depth: training skips each example's block with a chance of `drop_path`.
+
+    Hugging Face's multiplies by float32 whatever the input is, which fails in mixed precision.
+    https://arxiv.org/abs/1603.09382
+    """
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Zeroes some examples of `[batch, ...]` and scales the others to keep the mean."""
+        if not training:
+            return x
+        keep = 1.0 - self.drop_path
+        shape = (tf.shape(x)[0], *(1,) * (x.shape.rank - 1))
+        kept = tf.floor(keep + tf.random.uniform(shape))
+        return x * tf.cast(kept / keep, x.dtype)
+
+
 class FusedDecodeHead(hf.TFSegformerDecodeHead):
     """The all-MLP decode head, fused at each scale before the resize.
 
@@ -67,10 +87,18 @@ class FusedDecodeHead(hf.TFSegformerDecodeHead):
     resize commutes with pointwise linear maps and the same function is
     `sum_i resize(x_i (M_i W_i) + b_i W_i)`, where `W_i` is `fuse`'s slice for scale i: the
     large products run on the small grids. https://arxiv.org/abs/2105.15203, section 3.2.
+
+    In mixed precision the products of kernels, the resizes and the sum are float32, everything on
+    a grid of features has the layers' own dtype.
     """
 
+    def __init__(self, config: SegformerConfig, **kwargs):
+        # The head reads its layers' weights as float32 and leaves its inputs as they are; the
+        # layers in it follow the policy under which it is made.
+        super().__init__(config, dtype="float32", autocast=False, **kwargs)
+
     def call(self, hidden_states: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Returns logits `[batch, height / 4, width / 4, num_classes]`.
+        """Returns float32 logits `[batch, height / 4, width / 4, num_classes]`.
 
         Args:
             hidden_states: The encoder's four feature maps, finest first, channels last.
@@ -81,23 +109,28 @@ class FusedDecodeHead(hf.TFSegformerDecodeHead):
         slices = tf.split(self.linear_fuse.kernel[0, 0], len(self.mlps))[::-1]
         fused = 0.0
         for features, mlp, fuse in zip(hidden_states, self.mlps, slices, strict=True):
-            projected = tf.tensordot(features, tf.matmul(mlp.proj.kernel, fuse), 1)
+            kernel = tf.cast(tf.matmul(mlp.proj.kernel, fuse), features.dtype)
+            projected = tf.cast(tf.tensordot(features, kernel, 1), tf.float32)
             projected += tf.linalg.matvec(fuse, mlp.proj.bias, transpose_a=True)
             is_finest = features is hidden_states[0]
             fused += projected if is_finest else tf.image.resize(projected, size)
         fused = self.activation(self.batch_norm(fused, training=training))
-        return self.classifier(self.dropout(fused, training=training))
+        logits = self.classifier(self.dropout(fused, training=training))
+        return tf.cast(logits, tf.float32)
 
 
 def use_exact_layers(network: hf.TFSegformerForSemanticSegmentation) -> None:
     """Puts the stand-ins in place of a network's own layers; call it before the network is built.
 
-    Afterwards `network.decode_head` takes channels-last features.
+    Call it under the dtype policy that the network was made under. Afterwards `network.decode_head`
+    takes channels-last features.
     """
     encoder = network.segformer.encoder
     for embedding in encoder.embeddings:
         _replace_layer_norms(embedding, ("layer_norm",))
     for block in itertools.chain.from_iterable(encoder.block):
+        if isinstance(block.drop_path, hf.TFSegformerDropPath):
+            block.drop_path = DropPath(block.drop_path.drop_path)
         _replace_layer_norms(block, ("layer_norm_1", "layer_norm_2"))
         _replace_layer_norms(block.attention.self, ("layer_norm",))
         dim = block.mlp.depthwise_convolution.dim

@@ -7,6 +7,9 @@ this package: outside, a model maps normalised `[batch, height, width, 3]` to lo
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import tensorflow as tf
 from transformers import SegformerConfig
 from transformers.models.segformer import modeling_tf_segformer as hf
@@ -37,17 +40,32 @@ class Segformer(tf.keras.Model):
         network: Hugging Face's model, which owns the weights.
         upsample_logits: Whether a call resizes the logits to the images' size; where the loss or
             metric fuses the upsampling, they stay at a quarter of it.
+
+    Args:
+        config: Hugging Face's configuration.
+        labels: See above.
+        preprocessing: See above.
+        precision: Keras's dtype policy: `float32`, `mixed_bfloat16` or `mixed_float16`. Weights
+            and logits are float32 in each. https://www.tensorflow.org/guide/mixed_precision
+        **kwargs: Of `tf.keras.Model`.
     """
 
     def __init__(
-        self, config: SegformerConfig, labels: LabelSpec, preprocessing: Preprocessing, **kwargs
+        self,
+        config: SegformerConfig,
+        labels: LabelSpec,
+        preprocessing: Preprocessing,
+        *,
+        precision: str = "float32",
+        **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(dtype=precision, **kwargs)
         self.labels = labels
         self.preprocessing = preprocessing
         self.upsample_logits = True
-        self.network = hf.TFSegformerForSemanticSegmentation(config)
-        layers.use_exact_layers(self.network)
+        with _dtype_policy(precision):
+            self.network = hf.TFSegformerForSemanticSegmentation(config)
+            layers.use_exact_layers(self.network)
         self.network.build_in_name_scope()
         self.built = True
 
@@ -62,7 +80,7 @@ class Segformer(tf.keras.Model):
         return resize_logits(logits, tf.shape(inputs)[1:3]) if self.upsample_logits else logits
 
     def quarter_logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns logits `[batch, height / 4, width / 4, num_classes]`, as the head gives them."""
+        """Returns float32 logits `[batch, height / 4, width / 4, num_classes]`"""
         encoded = self.network.segformer.encoder(
             images, output_hidden_states=True, training=training
         )
@@ -78,6 +96,7 @@ def build_model(
     revision: str | None = None,
     freeze_encoder: bool = False,
     drop_path_rate: float | None = None,
+    precision: str = "float32",
     seed: int = 0,
 ) -> Segformer:
     """Builds a SegFormer for `labels`, from scratch or with the weights of `init_from`.
@@ -93,6 +112,7 @@ def build_model(
         drop_path_rate: Largest chance that a block is skipped, in [0, 1); the checkpoint's own
             where not given, 0.1 for
             `scratch`.
+        precision: `float32`, `mixed_bfloat16` or `mixed_float16`, see `Segformer`.
         seed: Seed of the freshly drawn weights.
 
     Raises:
@@ -107,7 +127,7 @@ def build_model(
     checkpoint.set_labels(config, labels)
     if drop_path_rate is not None:
         config.drop_path_rate = drop_path_rate
-    model = Segformer(config, labels, preprocessing)
+    model = Segformer(config, labels, preprocessing, precision=precision)
     initializers.initialize(model.network, seed)
     if folder is not None:
         weights.load_weights(model.network, folder, allow_fresh_head=True)
@@ -149,6 +169,17 @@ def save_model(model: Segformer, folder: str) -> None:
     layout, each under a temporary name first.
     """
     checkpoint.save(model.network, model.preprocessing, folder)
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """Layers made inside have this policy; Hugging Face's take none by argument."""
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
 
 
 def _scratch_config(backbone: str) -> SegformerConfig:
