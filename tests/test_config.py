@@ -151,3 +151,8 @@ def test_nearest_name():
         ", did you mean 'oxford_iiit_pet'?"
     )
     assert nearest_name("zzz", ["shapes"]) == ""
+
+
+def test_a_compiled_step_cannot_be_deterministic():
+    with pytest.raises(UserError, match="--deterministic needs --nojit_compile"):
+        TrainingConfig(jit_compile=True, deterministic=True)

@@ -12,11 +12,14 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from safetensors.numpy import load_file
 
 from tests.conftest import BOX_NAMES, NUM_EVAL_BOXES, make_boxes_config
 from tfseg import train_lib
 from tfseg.errors import UserError
 from tfseg.models import segformer
+from tfseg.serving import module
 
 
 def read_history(model_dir):
@@ -131,6 +134,25 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(
     )
     with pytest.raises(UserError, match=r"the loss became .* at step \d+"):
         train_lib.run_training(config)
+
+
+def test_a_run_in_mixed_precision_leaves_float32(boxes_dir, plain_model_dir, tmp_path):
+    config = make_boxes_config(
+        boxes_dir, plain_model_dir, tmp_path / "run", precision="mixed_bfloat16", epochs=1
+    )
+    figures = train_lib.run_training(config)
+    assert np.isfinite(figures["loss"])
+    best = tmp_path / "run" / "best"
+    assert {array.dtype for array in load_file(best / "model.safetensors").values()} == {
+        np.dtype(np.float32), np.dtype(np.int64)
+    }  # fmt: skip
+    served = tf.saved_model.load(str(tmp_path / "run" / "saved_model" / "1"))
+    assert {weight.dtype for weight in served._weights} == {tf.float32}
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    result = served.signatures["predict_images"](tf.constant(images))
+    class_map, confidence = module.predict_class_maps(segformer.load_model(str(best)), images)
+    np.testing.assert_array_equal(result["class_map"], class_map)
+    np.testing.assert_allclose(result["confidence"], confidence, rtol=1e-4)
 
 
 def start_training(boxes_dir, init_from, model_dir, epochs):

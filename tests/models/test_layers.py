@@ -127,6 +127,36 @@ def test_depthwise_convolution_equals_the_grouped_one(grid, randomize):
     np.testing.assert_allclose(fast(tokens, *grid).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_drop_path_draws_and_scales_as_hugging_faces(training):
+    examples = np.random.default_rng(3).normal(size=(64, 5, 3)).astype(np.float32)
+    results = []
+    for layer in (hf.TFSegformerDropPath(0.3), layers.DropPath(0.3)):
+        tf.random.set_seed(4)
+        results.append(layer(examples, training=training).numpy())
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
+    kept = results[1].any((1, 2))
+    assert 0.5 < kept.mean() < 0.9 if training else kept.all()
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
+def test_drop_path_keeps_dtype_and_mean(dtype):
+    examples = tf.ones((4096, 1, 2), dtype)
+    result = layers.DropPath(0.3, dtype=dtype)(examples, training=True)
+    assert result.dtype == dtype
+    assert set(np.unique(tf.cast(result, tf.float32))) == {0.0, float(tf.cast(1 / 0.7, dtype))}
+    assert np.mean(tf.cast(result, tf.float32)) == pytest.approx(1, abs=0.05)
+
+
+def test_layer_norm_of_half_precision_has_float32_statistics():
+    # Their squares overflow float16, and bfloat16 holds 3 digits of their mean.
+    values = np.random.default_rng(5).normal(2000, 300, size=(8, 16)).astype(np.float16)
+    result = layers.LayerNorm(epsilon=1e-5, dtype="mixed_float16")(values)
+    assert result.dtype == tf.float16
+    expected = tf.keras.layers.LayerNormalization(epsilon=1e-5)(values.astype(np.float32))
+    np.testing.assert_allclose(result.numpy(), expected.numpy(), atol=2e-3)
+
+
 NO_RATES = {
     "drop_path_rate": 0.0,
     "classifier_dropout_prob": 0.0,

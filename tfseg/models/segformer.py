@@ -80,7 +80,7 @@ class Segformer(tf.keras.Model):
         return resize_logits(logits, tf.shape(inputs)[1:3]) if self.upsample_logits else logits
 
     def quarter_logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns float32 logits `[batch, height / 4, width / 4, num_classes]`"""
+        """Returns float32 logits `[batch, height / 4, width / 4, num_classes]`."""
         encoded = self.network.segformer.encoder(
             images, output_hidden_states=True, training=training
         )
