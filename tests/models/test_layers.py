@@ -1,5 +1,7 @@
 """The stand-ins compute what Hugging Face's own layers compute, from the same weights."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -155,6 +157,35 @@ def test_layer_norm_of_half_precision_has_float32_statistics():
     assert result.dtype == tf.float16
     expected = tf.keras.layers.LayerNormalization(epsilon=1e-5)(values.astype(np.float32))
     np.testing.assert_allclose(result.numpy(), expected.numpy(), atol=2e-3)
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+@pytest.mark.parametrize("shape", [(2, 7, 3), (None, None, 3)])
+def test_gelu_and_its_gradient_equal_tensorflows(shape, is_compiled):
+    values = tf.random.stateless_normal((2, 7, 3), (0, 6), stddev=3.0)
+
+    def value_and_gradient(x, function):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        return y, tape.gradient(y, x, output_gradients=tf.cos(x))
+
+    run = functools.partial(value_and_gradient, function=layers.gelu)
+    if is_compiled:
+        run = tf.function(run, input_signature=[tf.TensorSpec(shape, tf.float32)])
+    expected = value_and_gradient(values, tf.nn.gelu)
+    for mine, theirs in zip(run(values), expected, strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
+def test_gelu_of_half_precision_rounds_once(dtype):
+    values = tf.cast(tf.random.stateless_normal((1000,), (0, 7), stddev=3.0), dtype)
+    result = layers.gelu(values)
+    assert result.dtype == dtype
+    expected = tf.cast(tf.nn.gelu(tf.cast(values, tf.float32)), dtype)
+    agree = tf.cast(result, tf.float32) == tf.cast(expected, tf.float32)
+    assert np.mean(agree) > 0.98
 
 
 NO_RATES = {

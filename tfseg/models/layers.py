@@ -5,12 +5,65 @@ Every stand-in keeps each weight's name and shape, so checkpoints load and save 
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from transformers import SegformerConfig
 from transformers.models.segformer import modeling_tf_segformer as hf
+
+
+def compile_where_static(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiles a function of tensors by XLA in graphs that know their shapes, as training's do.
+
+    XLA fuses a chain of pointwise operations and reductions into one pass over the memory: GELU
+    and its gradient take 11 ms instead of 39 ms for 4 million float32 (2 CPU cores), although a
+    whole model is slower under XLA. It compiles anew for each shape, which eager calls and graphs
+    of free shape, as in serving, should not wait for.
+    """
+    compiled = tf.function(function, jit_compile=True)
+
+    @functools.wraps(function)
+    def call(*tensors: tf.Tensor) -> Any:
+        is_static = all(tensor.shape.is_fully_defined() for tensor in tensors)
+        return (compiled if is_static and not tf.executing_eagerly() else function)(*tensors)
+
+    return call
+
+
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """Gaussian error linear unit, `x * P(X <= x)`; the gradient keeps `x` and nothing else.
+
+    Computed in float32 whatever the dtype of `x`. https://arxiv.org/abs/1606.08415
+    """
+
+    # Inside, because AutoGraph calls a module's decorated function without its decorator.
+    @tf.custom_gradient
+    def activate(x: tf.Tensor) -> tf.Tensor:
+        return _gelu(x), lambda upstream: _gelu_gradient(x, upstream)
+
+    return activate(x)
+
+
+def _normal_distribution(x: tf.Tensor) -> tf.Tensor:
+    return 0.5 * tf.math.erfc(-x * math.sqrt(0.5))
+
+
+@compile_where_static
+def _gelu(x: tf.Tensor) -> tf.Tensor:
+    wide = tf.cast(x, tf.float32)
+    return tf.cast(wide * _normal_distribution(wide), x.dtype)
+
+
+@compile_where_static
+def _gelu_gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    wide = tf.cast(x, tf.float32)
+    density = tf.exp(-0.5 * tf.square(wide)) / math.sqrt(2.0 * math.pi)
+    slope = _normal_distribution(wide) + wide * density
+    return tf.cast(tf.cast(upstream, tf.float32) * slope, x.dtype)
 
 
 class LayerNorm(tf.keras.layers.LayerNormalization):
@@ -134,6 +187,8 @@ def use_exact_layers(network: hf.TFSegformerForSemanticSegmentation) -> None:
         _replace_layer_norms(block, ("layer_norm_1", "layer_norm_2"))
         _replace_layer_norms(block.attention.self, ("layer_norm",))
         dim = block.mlp.depthwise_convolution.dim
+        if network.config.hidden_act == "gelu":
+            block.mlp.intermediate_act_fn = gelu
         block.mlp.depthwise_convolution = DepthwiseConv(dim, name="dwconv")
     encoder.layer_norms = [_like(norm) for norm in encoder.layer_norms]
     network.decode_head = FusedDecodeHead(network.config, name="decode_head")
