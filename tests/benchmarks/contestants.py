@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -92,5 +93,7 @@ def peak_memory(name: str, folder: Path, steps: int) -> float:
 
 def _load(name: str) -> tuple[ModuleType, str]:
     module, _, variant = name.partition("/")
+    # transformers loads every framework it finds; the other one would count as memory.
+    os.environ["USE_TF" if module == "hf_pytorch" else "USE_TORCH"] = "0"
     module = "tfseg_contestant" if module == "tfseg" else module
     return importlib.import_module(f"tests.benchmarks.{module}"), variant

@@ -173,6 +173,8 @@ def run(
     def main(_):
         os.environ.update(_ENVIRONMENT)
         wanted = "tiny" if flags.FLAGS.tiny else flags.FLAGS.work
+        load, cores = os.getloadavg()[0], os.cpu_count()
+        print(f"load average {load:.1f} on {cores} cores; what others run adds noise", flush=True)
         counted = []
         for work in works:
             if work.name == wanted or (wanted is None and work.name != "tiny"):
