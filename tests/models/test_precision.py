@@ -1,6 +1,5 @@
 """Training in mixed precision and under XLA gives what float32 without XLA gives."""
 
-import csv
 import functools
 
 import numpy as np
@@ -8,8 +7,8 @@ import pytest
 import tensorflow as tf
 from transformers import SegformerConfig
 
-from tfseg import callbacks, optimizers, run_directory, train_lib
-from tfseg.config import DataConfig, RunConfig, TrainConfig, TrainDataConfig, TrainingConfig
+from tfseg import callbacks, optimizers, run_directory
+from tfseg.config import TrainConfig
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing
 from tfseg.losses import SegmentationCrossEntropy
@@ -182,33 +181,3 @@ def test_an_xla_compiled_step_gives_the_same_losses():
 def test_xla_compiles_every_precision_with_its_rates(precision):
     rates = {"drop_path_rate": 0.1, "classifier_dropout_prob": 0.1}
     assert np.isfinite(train(build(precision, **rates), steps=3, jit_compile=True)).all()
-
-
-@pytest.fixture(scope="module")
-def train_on_shapes(tmp_path_factory):
-    """Trains B0 for 50 steps of 8 shapes at 128x128; returns the mean loss of the last ten."""
-    root = tmp_path_factory.mktemp("shapes")
-
-    @functools.cache
-    def run(precision):
-        config = TrainConfig(
-            data=DataConfig(data_dir=str(root / "data"), max_eval_examples=8),
-            train_data=TrainDataConfig(max_train_examples=80),
-            training=TrainingConfig(precision=precision, train_steps=STEPS),
-            run=RunConfig(model_dir=str(root / precision), export=False),
-        )
-        train_lib.run_training(config)
-        with open(root / precision / "history.csv") as file:
-            rows = list(csv.DictReader(file))
-        assert [int(row["step"]) for row in rows] == [10, 20, 30, 40, 50]
-        return [float(row["loss"]) for row in rows]
-
-    return run
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", PRECISIONS[1:])
-def test_shapes_are_learned_as_in_float32(train_on_shapes, precision):
-    expected, received = train_on_shapes("float32"), train_on_shapes(precision)
-    assert expected[-1] < 0.8 * expected[0]
-    assert received[-1] == pytest.approx(expected[-1], rel=0.02)
