@@ -110,8 +110,7 @@ def build_model(
         revision: Branch, tag or commit of a Hub id.
         freeze_encoder: Only the decode head is trainable.
         drop_path_rate: Largest chance that a block is skipped, in [0, 1); the checkpoint's own
-            where not given, 0.1 for
-            `scratch`.
+            where not given, 0.1 for `scratch`.
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`, see `Segformer`.
         seed: Seed of the freshly drawn weights.
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from etils import epath
 
 from tfseg.data.labels import LabelSpec, decode_mask
+from tfseg.data.transforms import decode_image
 from tfseg.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ def find_fault(
 ) -> str | None:
     """Returns what is wrong with an encoded image and its mask, or None."""
     try:
-        pixels = tf.io.decode_image(image, channels=3, expand_animations=False)
+        pixels = decode_image(image)
     except tf.errors.InvalidArgumentError as error:
         reason = re.sub(r"\{\{.*?\}\} | \[Op:\w+\]", "", error.message)
         return f"{image_name} cannot be decoded ({reason})"
@@ -158,9 +159,8 @@ def usable_indices(faults: list[str | None], on_bad_example: str, split: str) ->
 
 
 def _read_pair(image_path: tf.Tensor, mask_path: tf.Tensor) -> dict[str, tf.Tensor]:
-    image = tf.io.decode_image(tf.io.read_file(image_path), channels=3, expand_animations=False)
+    image = decode_image(tf.io.read_file(image_path))
     mask = tf.numpy_function(decode_mask, [tf.io.read_file(mask_path)], tf.int32, stateful=False)
-    image.set_shape((None, None, 3))
     mask.set_shape((None, None))
     return {"image": image, "mask": mask, "name": image_path}
 

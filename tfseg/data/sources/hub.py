@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfseg.data.labels import LabelSpec, decode_mask
 from tfseg.data.sources import folder
 from tfseg.data.sources.tfds import host_answers
+from tfseg.data.transforms import decode_image
 from tfseg.errors import UserError
 
 _IMAGE_KEYS = ("image", "pixel_values", "img")
@@ -133,8 +134,7 @@ def _bytes(cell: dict[str, Any] | None) -> bytes:
 
 
 def _decode(image: tf.Tensor, mask: tf.Tensor, name: tf.Tensor) -> dict[str, tf.Tensor]:
-    pixels = tf.io.decode_image(image, channels=3, expand_animations=False)
+    pixels = decode_image(image)
     values = tf.numpy_function(decode_mask, [mask], tf.int32, stateful=False)
-    pixels.set_shape((None, None, 3))
     values.set_shape((None, None))
     return {"image": pixels, "mask": values, "name": name}
