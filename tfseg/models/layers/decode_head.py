@@ -1,0 +1,51 @@
+"""The decode head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+from transformers import SegformerConfig
+from transformers.models.segformer import modeling_tf_segformer as hf
+
+from tfseg.models.layers.dense import PointwiseConv, project
+from tfseg.models.layers.upsampling import sum_upsampled
+
+
+class FusedDecodeHead(hf.TFSegformerDecodeHead):
+    """The all-MLP decode head, fused at each scale before the resize.
+
+    The head computes `fuse(concat_i(resize(x_i M_i + b_i)))` with a pointwise linear `fuse`,
+    bias-free, on a quarter-size grid of 4 x 256 channels. Bilinear weights sum to one, so the
+    resize commutes with pointwise linear maps and the same function is
+    `sum_i resize(x_i (M_i W_i)) + b_i W_i`, where `W_i` is `fuse`'s slice for scale i: the
+    large products run on the small grids. https://arxiv.org/abs/2105.15203, section 3.2.
+
+    In mixed precision the products of kernels, the resizes and the sum are float32, everything on
+    a grid of features has the layers' own dtype.
+    """
+
+    def __init__(self, config: SegformerConfig, **kwargs):
+        # The head reads its layers' weights as float32 and leaves its inputs as they are; the
+        # layers in it follow the policy under which it is made.
+        super().__init__(config, dtype="float32", autocast=False, **kwargs)
+        self.classifier = PointwiseConv(config.num_labels, 1, name="classifier")
+
+    def call(self, hidden_states: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Returns float32 logits `[batch, height / 4, width / 4, num_classes]`.
+
+        Args:
+            hidden_states: The encoder's four feature maps, finest first, channels last.
+            training: Batch statistics and dropout are on.
+        """
+        # The published head concatenates the coarsest scale first.
+        slices = tf.split(self.linear_fuse.kernel[0, 0], len(self.mlps))[::-1]
+        maps, bias = [], 0.0
+        for features, mlp, fuse in zip(hidden_states, self.mlps, slices, strict=True):
+            kernel = tf.cast(tf.matmul(mlp.proj.kernel, fuse), features.dtype)
+            maps.append(tf.cast(project(features, kernel), tf.float32))
+            bias += tf.linalg.matvec(fuse, mlp.proj.bias, transpose_a=True)
+        fused = sum_upsampled(maps[0], maps[1:], bias)
+        fused = self.activation(self.batch_norm(fused, training=training))
+        logits = self.classifier(self.dropout(fused, training=training))
+        return tf.cast(logits, tf.float32)
