@@ -10,6 +10,31 @@ import tensorflow as tf
 _WITHOUT_DECAY = ("bias", "gamma", "beta")
 
 
+class AdamW(tf.keras.optimizers.AdamW):
+    """Keras's AdamW with one operation a variable.
+
+    Keras's step is a dozen passes over each of 200 variables; TensorFlow's own Adam kernel does the
+    same arithmetic in one, on the same slots. https://arxiv.org/abs/1711.05101
+    """
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable) -> None:
+        """Moves a variable by a dense gradient; the decay is Keras's own, before it."""
+        index = self._index_dict[self._var_key(variable)]
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].handle,
+            v=self._velocities[index].handle,
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=tf.cast(self.learning_rate, variable.dtype),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
+
 class LinearWarmup(tf.keras.optimizers.schedules.LearningRateSchedule):
     """Rises linearly over the first steps, then follows another schedule.
 
@@ -101,7 +126,7 @@ def build_optimizer(
         weight_decay: Decoupled decay, times the learning rate at each step.
         gradient_clip_norm: Largest global norm of the gradient; None for no clipping.
     """
-    optimizer = tf.keras.optimizers.AdamW(
+    optimizer = AdamW(
         schedule, weight_decay=weight_decay, global_clipnorm=gradient_clip_norm
     )
     optimizer.exclude_from_weight_decay(var_names=_WITHOUT_DECAY)

@@ -24,6 +24,7 @@ CONTESTANTS = (
 )
 # The second call can trace or compile anew: optimizer slots and gradients exist by then.
 WARMUP_CALLS = 3
+ROUND_WARMUP_CALLS = 2
 
 
 def choose(work: Work) -> list[str]:
@@ -75,7 +76,13 @@ def build_segment_timer(
 
 
 def time_calls(call: Callable, count: int) -> float:
-    """Returns seconds a call; each call ends with its result on the host."""
+    """Returns seconds a call; each call ends with its result on the host.
+
+    The first calls of a round are left out: memory that lay idle while the others measured may have
+    to come back into caches, or from where the kernel put it.
+    """
+    for _ in range(ROUND_WARMUP_CALLS):
+        call()
     started = time.perf_counter()
     for _ in range(count):
         call()

@@ -11,8 +11,8 @@ from tests.benchmarks import contestants, harness
 from tests.benchmarks.works import Work
 
 WORKS = (
-    Work("b4_224_c3", batch_size=4, image_size=224, num_classes=3, steps=10),
-    Work("b2_512_c150", batch_size=2, image_size=512, num_classes=150, steps=3),
+    Work("b4_224_c3", batch_size=4, image_size=224, num_classes=3, steps=20),
+    Work("b2_512_c150", batch_size=2, image_size=512, num_classes=150, steps=5),
     Work("tiny", batch_size=1, image_size=64, num_classes=5, steps=3),
 )
 LOSS_TOLERANCE = 1e-3
