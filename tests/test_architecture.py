@@ -15,6 +15,7 @@ LAYERS = {
     "errors": -2,
     "files": -1,
     "validation": -1,
+    "class_weights": -1,
     "config": 0,
     "config_io": 0.5,  # reads and writes config's classes
     "banded_cross_entropy": 0,

@@ -98,7 +98,13 @@ def test_absl_refuses_values_of_another_type_and_unknown_flags(argument):
 
 def test_flagfile_repeats_the_run(tmp_path):
     config = TrainConfig(
-        training=TrainingConfig(gradient_clip_norm=None, learning_rate=1e-3, deterministic=True)
+        training=TrainingConfig(
+            gradient_clip_norm=None,
+            learning_rate=1e-3,
+            deterministic=True,
+            class_weights="traffic light=2.5,road=0",
+            label_smoothing=0.1,
+        )
     )
     file = tmp_path / "train.flags"
     file.write_text(config_io.flagfile_text(config, "python -m tfseg.train --flagfile=..."))
@@ -147,6 +153,7 @@ def test_help_loads_no_tensorflow():
         ("train", ["--dataset=oxford_pet"], ["--dataset=oxford_pet", "oxford_iiit_pet"]),
         ("train", ["--lr_schedule=polynomal"], ["--lr_schedule=polynomal", "'polynomial'"]),
         ("train", ["--image_size=200"], ["multiples of 32", "200,200"]),
+        ("train", ["--class_weights=road=2"], ["--class_weights", "'road'", "allowed: "]),
         ("train", ["stray"], ["unexpected word 'stray'"]),
         ("train", ["--dataset=folder:nowhere"], ["no folder nowhere"]),
         ("train", ["--noepochs"], ["noepochs"]),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -70,6 +71,11 @@ def test_sections_share_no_field_name():
             {"lr_schedule": "piecewise", "lr_boundaries": (5, 2), "lr_values": (1.0, 0.1, 0.01)},
             ("--lr_boundaries must rise", "5,2"),
         ),
+        (TrainingConfig, {"label_smoothing": 1.0}, ("--label_smoothing", "below 1.0")),
+        (TrainingConfig, {"label_smoothing": -0.1}, ("--label_smoothing", "at least 0.0", "-0.1")),
+        (TrainingConfig, {"label_smoothing": math.nan}, ("--label_smoothing", "nan")),
+        (TrainingConfig, {"class_weights": "road"}, ("--class_weights=road", "road=1,pole=5")),
+        (TrainingConfig, {"class_weights": "road=-1"}, ("--class_weights", "at least 0", "-1")),
         (TrainingConfig, {"lr_boundaries": (5,)}, ("--lr_schedule=piecewise", "polynomial")),
         (RunConfig, {"eval_every": 0}, ("--eval_every", "at least 1", "0")),
     ],
@@ -112,7 +118,11 @@ def test_json_round_trip():
         data=DataConfig(dataset="folder:x", image_size=(64, 96)),
         train_data=TrainDataConfig(random_scale=(0.75, 1.5)),
         training=TrainingConfig(
-            lr_schedule="piecewise", lr_boundaries=(10,), lr_values=(1e-3, 1e-4)
+            lr_schedule="piecewise",
+            lr_boundaries=(10,),
+            lr_values=(1e-3, 1e-4),
+            class_weights="road=1,pole=5",
+            label_smoothing=0.1,
         ),
     )
     assert config_io.train_config_from_json(config_io.to_json(config)) == config

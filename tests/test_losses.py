@@ -30,11 +30,11 @@ def mean_cross_entropy(masks, logits, ignore_index):
     return np.mean(losses)
 
 
-def loss_and_gradient(masks, logits, ignore_index=255):
+def loss_and_gradient(masks, logits, ignore_index=255, **settings):
     logits = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        loss = SegmentationCrossEntropy(ignore_index)(masks, logits)
+        loss = SegmentationCrossEntropy(ignore_index, **settings)(masks, logits)
     return float(loss), tape.gradient(loss, logits).numpy()
 
 
@@ -47,15 +47,23 @@ def test_loss_is_the_mean_over_valid_pixels(ignore_index):
 
 @pytest.mark.parametrize("logits_size", [(12, 20), (3, 5), (5, 7)])
 @pytest.mark.parametrize("ignore_index", [255, -1])
-def test_loss_and_gradient_equal_pytorchs(logits_size, ignore_index):
+@pytest.mark.parametrize("weights", [None, (0.5, 4.0, 1.0), (0.0, 2.0, 0.25)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_and_gradient_equal_pytorchs(logits_size, ignore_index, weights, smoothing):
     torch = pytest.importorskip("torch")
     masks, logits = draw(logits_size=logits_size, ignore_index=ignore_index)
-    loss, gradient = loss_and_gradient(masks, logits, ignore_index)
+    loss, gradient = loss_and_gradient(
+        masks, logits, ignore_index, class_weights=weights, label_smoothing=smoothing
+    )
     channels_first = torch.tensor(logits.transpose(0, 3, 1, 2), requires_grad=True)
     resized = torch.nn.functional.interpolate(
         channels_first, size=masks.shape[1:], mode="bilinear", align_corners=False
     )
-    criterion = torch.nn.CrossEntropyLoss(ignore_index=ignore_index)
+    criterion = torch.nn.CrossEntropyLoss(
+        weight=None if weights is None else torch.tensor(weights),
+        ignore_index=ignore_index,
+        label_smoothing=smoothing,
+    )
     expected = criterion(resized, torch.from_numpy(masks).long())
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=1e-5)
@@ -73,16 +81,43 @@ def test_void_pixels_have_no_gradient():
 
 
 @pytest.mark.parametrize("logits_size", [(12, 20), (3, 5)])
-def test_a_batch_without_a_valid_pixel_gives_zero(logits_size):
+@pytest.mark.parametrize(
+    "settings", [{}, {"class_weights": (1.0, 0.0, 2.0), "label_smoothing": 0.1}]
+)
+def test_a_batch_without_a_valid_pixel_gives_zero(logits_size, settings):
     masks, logits = draw(void_share=1.1, logits_size=logits_size)
-    loss, gradient = loss_and_gradient(masks, logits)
+    loss, gradient = loss_and_gradient(masks, logits, **settings)
     assert loss == 0
     np.testing.assert_array_equal(gradient, np.zeros_like(logits))
 
 
-def test_huge_logits_stay_finite():
+@pytest.mark.parametrize("logits_size", [(12, 20), (3, 5)])
+def test_a_batch_of_weight_zero_gives_zero(logits_size):
+    masks, logits = draw(logits_size=logits_size)
+    masks[masks != 255] = 1
+    loss, gradient = loss_and_gradient(masks, logits, class_weights=(1.0, 0.0, 2.0))
+    assert loss == 0
+    np.testing.assert_array_equal(gradient, np.zeros_like(logits))
+
+
+def test_weights_of_one_change_nothing():
     masks, logits = draw()
-    loss, gradient = loss_and_gradient(masks, logits * 1e6)
+    loss, gradient = loss_and_gradient(masks, logits, class_weights=(1, 1, 1), label_smoothing=0.0)
+    plain_loss, plain_gradient = loss_and_gradient(masks, logits)
+    assert loss == plain_loss
+    np.testing.assert_array_equal(gradient, plain_gradient)
+
+
+def test_class_weights_of_another_number_are_refused():
+    masks, logits = draw()
+    with pytest.raises(ValueError, match="2 class weights for 3 classes"):
+        SegmentationCrossEntropy(255, class_weights=(1.0, 2.0))(masks, logits)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_huge_logits_stay_finite(smoothing):
+    masks, logits = draw()
+    loss, gradient = loss_and_gradient(masks, logits * 1e6, label_smoothing=smoothing)
     assert np.isfinite(loss)
     assert np.all(np.isfinite(gradient))
 
@@ -100,7 +135,7 @@ def test_half_precision_logits_are_summed_in_float32():
 @pytest.mark.parametrize("logits_size", [(12, 20), (3, 5)])
 def test_a_graph_of_unknown_sizes_equals_eager_execution(known, logits_size):
     masks, logits = draw(logits_size=logits_size)
-    loss = SegmentationCrossEntropy(255)
+    loss = SegmentationCrossEntropy(255, class_weights=(0.5, 2.0, 0.0), label_smoothing=0.1)
     logits_shape = (None, None, None, 3)
     signature = [tf.TensorSpec(known, tf.int32), tf.TensorSpec(logits_shape, tf.float32)]
     traced = tf.function(lambda masks, logits: loss(masks, logits), input_signature=signature)

@@ -17,7 +17,9 @@ from safetensors.numpy import load_file
 
 from tests.conftest import BOX_NAMES, NUM_EVAL_BOXES, make_boxes_config
 from tfseg import train_lib
+from tfseg.data import pipeline
 from tfseg.errors import UserError
+from tfseg.losses import SegmentationCrossEntropy
 from tfseg.models import segformer
 from tfseg.serving import module
 
@@ -113,6 +115,46 @@ def test_bad_input_leaves_nothing(boxes_dir, plain_model_dir, tmp_path, training
         train_lib.run_training(config)
     assert not (tmp_path / "run" / "checkpoints").exists()
     assert not (tmp_path / "run" / "best").exists()
+
+
+def test_class_weights_of_an_unknown_class_leave_nothing(boxes_dir, plain_model_dir, tmp_path):
+    config = make_boxes_config(
+        boxes_dir, plain_model_dir, tmp_path / "run", class_weights="floor=1,boxes=5"
+    )
+    with pytest.raises(UserError, match=r"--class_weights .*'boxes'.*allowed: floor, box, light"):
+        train_lib.run_training(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_class_weights_and_label_smoothing_reach_the_loss(boxes_dir, plain_model_dir, tmp_path):
+    """Trains one step of no size; the loss must be the one of the batch that it saw."""
+    config = make_boxes_config(
+        boxes_dir,
+        plain_model_dir,
+        tmp_path,
+        class_weights="light=8,floor=0.25",
+        label_smoothing=0.2,
+        train_steps=1,
+        learning_rate=1e-12,
+        warmup_steps=0,
+    )
+    run = train_lib.open_run(config)
+    model = train_lib.build_model(run)
+    batches = pipeline.build_training(
+        run.train_examples,
+        run.config.train_data,
+        model.preprocessing,
+        run.spec.labels,
+        batch_size=4,
+        seed=0,
+    )
+    images, masks = next(iter(batches))
+    logits = model(images, training=True)
+    loss = SegmentationCrossEntropy(255, class_weights=(0.25, 1, 8), label_smoothing=0.2)
+    expected = float(loss(masks, logits))
+    assert abs(expected - float(SegmentationCrossEntropy(255)(masks, logits))) > 0.01
+    assert train_lib.fit(model, run)
+    assert float(read_history(tmp_path)[0]["loss"]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_train_steps_end_within_an_epoch(boxes_dir, plain_model_dir, tmp_path):

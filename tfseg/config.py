@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from tfseg import class_weights as class_weights_lib
 from tfseg.errors import UserError
-from tfseg.validation import check_fields, check_size, join, option
+from tfseg.validation import check_fields, check_piecewise, check_size, join, option
 
 BACKBONES = tuple(f"mit-b{size}" for size in range(6))
 
@@ -182,6 +183,17 @@ class TrainingConfig:
     gradient_clip_norm: float | None = option(
         1.0, "largest global norm of the gradient; none for no clipping", above=0.0
     )
+    class_weights: str | None = option(
+        None,
+        "weight of each class in the training loss, as class=weight,class=weight by name; classes "
+        "that are not named weigh 1; the evaluation's loss stays without weights",
+    )
+    label_smoothing: float = option(
+        0.0,
+        "share of the training loss that is spread over all classes, in [0, 1)",
+        minimum=0.0,
+        below=1.0,
+    )
     monitor: str = option(
         "val_mean_iou",
         "figure that decides which weights are best",
@@ -200,30 +212,17 @@ class TrainingConfig:
 
     def __post_init__(self):
         check_fields(self)
+        if self.class_weights is not None:
+            class_weights_lib.parse(self.class_weights)
         if self.jit_compile and self.deterministic:
             raise UserError("--deterministic needs --nojit_compile: XLA draws without a seed")
         if self.lr_schedule == "piecewise":
-            self._check_piecewise()
+            check_piecewise(self)
         elif self.lr_boundaries or self.lr_values:
             raise UserError(
                 "--lr_boundaries and --lr_values need --lr_schedule=piecewise, "
                 f"received --lr_schedule={self.lr_schedule}"
             )
-
-    def _check_piecewise(self):
-        if self.learning_rate is not None or self.warmup_steps is not None:
-            raise UserError(
-                "--learning_rate and --warmup_steps have no effect with --lr_schedule=piecewise; "
-                "--lr_values holds its rates"
-            )
-        boundaries, values = self.lr_boundaries, self.lr_values
-        if not boundaries or len(values) != len(boundaries) + 1:
-            raise UserError(
-                "--lr_schedule=piecewise needs one more --lr_values than --lr_boundaries, "
-                f"received {len(values)} values and {len(boundaries)} boundaries"
-            )
-        if list(boundaries) != sorted(set(boundaries)):
-            raise UserError(f"--lr_boundaries must rise, received {join(boundaries)}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from etils import epath
 
 from tfseg import (
     callbacks,
+    class_weights,
     evaluation,
     files,
     hub,
@@ -44,6 +45,7 @@ class Run:
     Attributes:
         config: Resolved: no field that training reads is None by omission.
         spec: The data set's facts.
+        class_weights: The weight of each class in the loss; None: 1 for each.
         model_dir: Folder of the run.
         train_examples: From `pipeline.load_examples`.
         eval_examples: The same, cached where they fit.
@@ -51,6 +53,7 @@ class Run:
 
     config: TrainConfig
     spec: DatasetSpec
+    class_weights: tuple[float, ...] | None
     model_dir: epath.Path
     train_examples: tf.data.Dataset
     eval_examples: tf.data.Dataset
@@ -88,9 +91,10 @@ def open_run(config: TrainConfig) -> Run:
     """Checks everything that can be checked before a model is built, and loads both splits."""
     spec = pipeline.get_spec(config.data)
     config = resolution.resolve_config(config, spec)
+    weights = class_weights.by_class(config.training.class_weights, spec.labels.names)
     model_dir = run_directory.check_model_dir(config, spec.labels)
     runtime.set_seed(config.training.seed, deterministic=config.training.deterministic)
-    return Run(config, spec, model_dir, *load_splits(config, spec))
+    return Run(config, spec, weights, model_dir, *load_splits(config, spec))
 
 
 def load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[tf.data.Dataset, tf.data.Dataset]:
@@ -146,7 +150,11 @@ def fit(model: Segformer, run: Run) -> bool:
     model.upsample_logits = False  # the loss resizes them
     model.compile(
         build_optimizer(config, total_steps),
-        SegmentationCrossEntropy(labels.ignore_index),
+        SegmentationCrossEntropy(
+            labels.ignore_index,
+            class_weights=run.class_weights,
+            label_smoothing=config.training.label_smoothing,
+        ),
         jit_compile=config.training.jit_compile,
     )
     state = callbacks.TrainingState()

@@ -14,8 +14,8 @@ SIZE_MULTIPLE = 32  # SegFormer's coarsest feature map is 1/32 of the image.
 def option(default: Any, help: str, **checks: Any) -> Any:
     """A dataclass field that is a flag: `help` states meaning and unit.
 
-    Checks: `choices`, `minimum`, `above` (exclusive minimum), `maximum`. `resumable=True` marks a
-    field that may change between a run and its resumption.
+    Checks: `choices`, `minimum`, `above` (exclusive minimum), `maximum`, `below` (exclusive
+    maximum). `resumable=True` marks a field that may change between a run and its resumption.
     """
     return dataclasses.field(default=default, metadata={"help": help, **checks})
 
@@ -45,6 +45,8 @@ def _check_value(name: str, value: Any, checks: Mapping[str, Any]) -> None:
         raise UserError(f"--{name} must be above {checks['above']}, received {value}")
     if "maximum" in checks and value > checks["maximum"]:
         raise UserError(f"--{name} must be at most {checks['maximum']}, received {value}")
+    if "below" in checks and not value < checks["below"]:
+        raise UserError(f"--{name} must be below {checks['below']}, received {value}")
 
 
 def check_size(name: str, size: tuple[int, int] | None) -> None:
@@ -59,6 +61,23 @@ def check_size(name: str, size: tuple[int, int] | None) -> None:
             f"--{name} must be multiples of {SIZE_MULTIPLE}, received {join(size)}; "
             f"the nearest is --{name}={join(nearest)}"
         )
+
+
+def check_piecewise(training: Any) -> None:
+    """Raises `UserError` unless a `TrainingConfig`'s fields describe one piecewise schedule."""
+    if training.learning_rate is not None or training.warmup_steps is not None:
+        raise UserError(
+            "--learning_rate and --warmup_steps have no effect with --lr_schedule=piecewise; "
+            "--lr_values holds its rates"
+        )
+    boundaries, values = training.lr_boundaries, training.lr_values
+    if not boundaries or len(values) != len(boundaries) + 1:
+        raise UserError(
+            "--lr_schedule=piecewise needs one more --lr_values than --lr_boundaries, "
+            f"received {len(values)} values and {len(boundaries)} boundaries"
+        )
+    if list(boundaries) != sorted(set(boundaries)):
+        raise UserError(f"--lr_boundaries must rise, received {join(boundaries)}")
 
 
 def require(config: Any) -> None:
