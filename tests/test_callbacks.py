@@ -2,6 +2,8 @@
 
 import csv
 import math
+import re
+import time
 
 import numpy as np
 import pytest
@@ -207,6 +209,82 @@ def test_a_nan_figure_is_written(tmp_path, trained):
     callback.set_model(trained)
     callback.on_epoch_end(0, scored(math.nan))
     assert math.isnan(float(read_rows(tmp_path / "history.csv")[0]["val_mean_iou"]))
+
+
+# MeasureInputWait and EpochLine
+
+
+def pause(tensor):
+    """Passes a tensor on after a twentieth of a second."""
+
+    def sleep(value):
+        time.sleep(0.05)
+        return value
+
+    return tf.ensure_shape(tf.py_function(sleep, [tensor], tensor.dtype), tensor.shape)
+
+
+def measure(model, batches, *, epochs=2, steps_per_epoch=5, used=(), verbose=0):
+    return model.fit(
+        batches,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        callbacks=[callbacks.MeasureInputWait(), *used],
+        verbose=verbose,
+    ).history
+
+
+def test_a_slow_pipeline_takes_most_of_the_step_time():
+    batches = build_batches().map(lambda images, masks: (pause(images), masks))
+    shares = measure(build_model(), batches.prefetch(tf.data.AUTOTUNE))["input_bound"]
+    assert len(shares) == 2
+    assert all(0.5 < share <= 1 for share in shares)
+
+
+def test_a_slow_step_hides_a_cached_pipeline():
+    model = tf.keras.Sequential(
+        [tf.keras.layers.Lambda(pause, input_shape=(4, 4, 3)), tf.keras.layers.Conv2D(3, 1)]
+    )
+    model.compile(tf.keras.optimizers.SGD(0.1), SegmentationCrossEntropy(255))
+    batches = build_batches().take(3).cache().repeat().prefetch(tf.data.AUTOTUNE)
+    shares = measure(model, batches)["input_bound"]
+    assert len(shares) == 2
+    assert all(0 <= share < 0.2 for share in shares)
+
+
+def test_the_first_step_of_a_fit_does_not_count(capsys):
+    logs_of_epochs = []
+    keep = tf.keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logs_of_epochs.append(dict(logs))
+    )
+    used = [keep, callbacks.EpochLine()]
+    measure(build_model(), build_batches(), steps_per_epoch=1, used=used, verbose=2)
+    assert ["input_bound" in logs for logs in logs_of_epochs] == [False, True]
+    first, second = re.findall(r"^1/1 - .*$", capsys.readouterr().out, re.MULTILINE)
+    assert "Input-bound" not in first
+    assert "Input-bound" in second
+
+
+def test_measuring_changes_neither_the_batches_nor_the_weights():
+    model, measured = build_model(), build_model()
+    keras_function = measured.make_train_function()
+    history = fit(model, epochs=3).history
+    measured_history = fit(measured, callbacks.MeasureInputWait(), epochs=3).history
+    assert measured_history["loss"] == history["loss"]
+    for mine, theirs in zip(measured.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+    assert measured.train_function is keras_function
+
+
+def test_the_epochs_line_ends_with_the_share_of_waiting(capsys):
+    used = [callbacks.Evaluate(lambda: {"mean_iou": 0.5}, 1, 2), callbacks.EpochLine()]
+    history = measure(build_model(), build_batches(), used=used, verbose=2)
+    lines = re.findall(r"^5/5 - .*$", capsys.readouterr().out, re.MULTILINE)
+    assert len(lines) == 2
+    for line, loss, share in zip(lines, history["loss"], history["input_bound"], strict=True):
+        assert f" - loss: {loss:.4f} - val_mean_iou: 0.5000 - " in line
+        assert line.endswith(f"/step - Input-bound: {100 * share:.0f} % of step time")
+        assert "input_bound" not in line
 
 
 # StopOnNaN and StopAtStep

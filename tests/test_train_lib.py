@@ -69,6 +69,7 @@ def test_history_has_a_row_an_evaluation(boxes_run):
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert [row["step"] for row in rows] == ["3", "6"]
     assert all(np.isfinite(float(row["val_loss"])) for row in rows)
+    assert all(0 <= float(row["input_bound"]) <= 1 for row in rows)
 
 
 def test_the_saved_labels_and_preprocessing_are_the_data_sets(boxes_run):
@@ -157,10 +158,12 @@ def test_class_weights_and_label_smoothing_reach_the_loss(boxes_dir, plain_model
     assert float(read_history(tmp_path)[0]["loss"]) == pytest.approx(expected, rel=1e-4)
 
 
-def test_train_steps_end_within_an_epoch(boxes_dir, plain_model_dir, tmp_path):
+def test_train_steps_end_within_an_epoch(boxes_dir, plain_model_dir, tmp_path, capsys):
     config = make_boxes_config(boxes_dir, plain_model_dir, tmp_path / "run", train_steps=4)
     train_lib.run_training(config)
     assert [row["step"] for row in read_history(tmp_path / "run")] == ["3", "4"]
+    line = r"^3/3 - .*loss: .*val_mean_iou: .*/step - Input-bound: \d+ % of step time$"
+    assert len(re.findall(line, capsys.readouterr().out, re.MULTILINE)) == 2
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(

@@ -233,11 +233,13 @@ def build_epoch_callbacks(
         segformer.save_model(model, str(model_dir / "best"))
 
     return [
+        callbacks.MeasureInputWait(),
         callbacks.Evaluate(score, config.run.eval_every, total_epochs),
         callbacks.SaveBest(save_best, config.training.monitor, state),
         callbacks.WriteHistory(model_dir / "history.csv", int(state.epoch)),
         tf.keras.callbacks.TensorBoard(str(model_dir / "tensorboard"), write_graph=False),
         callbacks.SaveState(manager, state, config.run.checkpoint_every, total_epochs),
+        callbacks.EpochLine(),
     ]
 
 
