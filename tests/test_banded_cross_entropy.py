@@ -18,21 +18,21 @@ def draw(shape, num_classes, *, void=VOID, seed=0):
     return tf.constant(masks), tf.constant(logits)
 
 
-def banded(masks, logits, void):
-    return banded_cross_entropy.upsampled_cross_entropy_sum(masks, logits, void)
+def banded(masks, logits, *settings):
+    return banded_cross_entropy.upsampled_cross_entropy_sum(masks, logits, *settings)
 
 
-def whole(masks, logits, void):
+def whole(masks, logits, *settings):
     resized = tf.image.resize(logits, masks.shape[1:])
-    return losses.cross_entropy_sum(masks, resized, void)[0]
+    return losses.cross_entropy_sum(masks, resized, *settings)[0]
 
 
-def value_and_gradient(function, masks, logits, void=VOID):
+def value_and_gradient(function, masks, logits, void=VOID, *settings):
     @tf.function
     def run(logits):
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            loss = 0.5 * function(masks, logits, void)
+            loss = 0.5 * function(masks, logits, void, *settings)
         return loss, tape.gradient(loss, logits)
 
     return [part.numpy() for part in run(logits)]
@@ -56,6 +56,20 @@ def test_value_and_gradient_equal_the_whole(shape, num_classes, band_elements, m
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-5)
     assert np.abs(expected_gradient).max() > 0.1
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("class_weights", [None, (0.5, 0.0, 3.0, 1.0)])
+def test_class_weights_and_label_smoothing(class_weights, label_smoothing, monkeypatch):
+    monkeypatch.setattr(banded_cross_entropy, "_BAND_ELEMENTS", 1500)
+    masks, logits = draw((2, 5, 6), 4)
+    settings = (VOID, class_weights, label_smoothing)
+    loss, gradient = value_and_gradient(banded, masks, logits, *settings)
+    expected_loss, expected_gradient = value_and_gradient(whole, masks, logits, *settings)
+    plain_loss, _ = value_and_gradient(banded, masks, logits)
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-5)
+    assert (loss == plain_loss) == (class_weights is None and not label_smoothing)
 
 
 def test_a_negative_ignore_index():

@@ -9,6 +9,7 @@ compiled by XLA, which fuses it even where the model as a whole is faster withou
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -28,7 +29,11 @@ def applies_to(masks: tf.Tensor, logits: tf.Tensor) -> bool:
 
 
 def upsampled_cross_entropy_sum(
-    masks: tf.Tensor, logits: tf.Tensor, ignore_index: int
+    masks: tf.Tensor,
+    logits: tf.Tensor,
+    ignore_index: int,
+    class_weights: tuple[float, ...] | None = None,
+    label_smoothing: float = 0.0,
 ) -> tf.Tensor:
     """Sums the cross-entropy of logits resized to four times their size.
 
@@ -44,21 +49,24 @@ def upsampled_cross_entropy_sum(
         masks: int32 `[batch, 4 * height, 4 * width]`, class ids and `ignore_index`.
         logits: float32 `[batch, height, width, num_classes]`, of static shape.
         ignore_index: Value of void pixels.
+        class_weights: Factor of each class; None for 1.
+        label_smoothing: Share of the target that all classes divide among them, in [0, 1).
 
     Returns:
         The summed cross-entropy of the valid pixels, a float32 scalar.
     """
+    band_step = _compiled_band(ignore_index, class_weights, label_smoothing)
 
     @tf.custom_gradient
     def total_loss(quarter: tf.Tensor) -> tf.Tensor:
-        total, gradient = _loss_and_gradient(masks, quarter, ignore_index)
+        total, gradient = _loss_and_gradient(masks, quarter, ignore_index, band_step)
         return total, lambda upstream: upstream * gradient
 
     return total_loss(logits)
 
 
 def _loss_and_gradient(
-    masks: tf.Tensor, logits: tf.Tensor, ignore_index: int
+    masks: tf.Tensor, logits: tf.Tensor, ignore_index: int, band_step: Callable
 ) -> tuple[tf.Tensor, tf.Tensor]:
     batch, height, width, num_classes = logits.shape
     per_interval = FACTOR**2 * batch * (width + 1) * num_classes
@@ -68,7 +76,6 @@ def _loss_and_gradient(
     # Columns last and classes before them: a reduction over the classes is then vectorised.
     rows = tf.transpose(_repeat_edge(_repeat_edge(logits, 1, after=1 + spare), 2), (1, 0, 3, 2))
     labels = _arrange_labels(masks, spare, ignore_index)
-    band_step = _compiled_band(ignore_index)
 
     def do_band(index, total, near, far):
         first = index * intervals
@@ -104,12 +111,24 @@ def _arrange_labels(masks: tf.Tensor, spare: int, ignore_index: int) -> tf.Tenso
 
 
 @functools.cache
-def _compiled_band(ignore_index: int):
-    return tf.function(functools.partial(_band, ignore_index=ignore_index), jit_compile=True)
+def _compiled_band(
+    ignore_index: int, class_weights: tuple[float, ...] | None, label_smoothing: float
+) -> Callable:
+    band = functools.partial(
+        _band,
+        ignore_index=ignore_index,
+        class_weights=class_weights,
+        label_smoothing=label_smoothing,
+    )
+    return tf.function(band, jit_compile=True)
 
 
 def _band(
-    rows: tf.Tensor, labels: tf.Tensor, ignore_index: int
+    rows: tf.Tensor,
+    labels: tf.Tensor,
+    ignore_index: int,
+    class_weights: tuple[float, ...] | None,
+    label_smoothing: float,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Loss of the pixels between consecutive rows, and its gradient to the upper and lower rows.
 
@@ -117,22 +136,43 @@ def _band(
         rows: `[intervals + 1, batch, num_classes, columns]`.
         labels: `[4, 4, intervals, batch, columns - 1]`, see `_arrange_labels`.
         ignore_index: Value of void pixels.
+        class_weights: See `upsampled_cross_entropy_sum`.
+        label_smoothing: See `upsampled_cross_entropy_sum`.
     """
     between = _interpolate(rows[:-1], rows[1:])
     upsampled = _interpolate(between[..., :-1], between[..., 1:])
-    labels = labels[..., None, :]
-    valid = labels != ignore_index
-    chosen = labels == tf.range(rows.shape[2])[:, None]
     highest = tf.reduce_max(upsampled, -2, keepdims=True)
     exponentials = tf.exp(upsampled - highest)
     normalizer = tf.reduce_sum(exponentials, -2, keepdims=True)
-    picked = tf.reduce_sum(tf.where(chosen, upsampled, 0.0), -2, keepdims=True)
-    losses = tf.math.log(normalizer) + highest - picked
-    gradient = exponentials / normalizer - tf.cast(chosen, rows.dtype)
-    to_left, to_right = _split_gradient(tf.where(valid, gradient, 0.0))
+    targets = _targets(labels, rows.shape[2], ignore_index, class_weights, label_smoothing)
+    mass = tf.reduce_sum(targets, -2, keepdims=True)
+    picked = tf.reduce_sum(targets * upsampled, -2, keepdims=True)
+    losses = mass * (tf.math.log(normalizer) + highest) - picked
+    to_left, to_right = _split_gradient(exponentials * (mass / normalizer) - targets)
     before, after = [(0, 0)] * 4 + [(0, 1)], [(0, 0)] * 4 + [(1, 0)]
     to_rows = _split_gradient(tf.pad(to_left, before) + tf.pad(to_right, after))
-    return tf.reduce_sum(tf.where(valid, losses, 0.0)), *to_rows
+    return tf.reduce_sum(losses), *to_rows
+
+
+def _targets(
+    labels: tf.Tensor,
+    num_classes: int,
+    ignore_index: int,
+    class_weights: tuple[float, ...] | None,
+    label_smoothing: float,
+) -> tf.Tensor:
+    """Returns `t` of the pixels' losses `-sum_c t_c log p_c`, all zero for void ones.
+
+    From labels `[..., columns]` to `[..., num_classes, columns]`, which XLA computes where they are
+    used and holds nowhere.
+    """
+    labels = labels[..., None, :]
+    chosen = labels == tf.range(num_classes)[:, None]
+    if class_weights is None and not label_smoothing:
+        return tf.cast(chosen & (labels != ignore_index), tf.float32)
+    weights = tf.constant(class_weights or (1.0,) * num_classes)[:, None]
+    targets = tf.cast(chosen, tf.float32) * (1.0 - label_smoothing) + label_smoothing / num_classes
+    return tf.where(labels != ignore_index, weights * targets, 0.0)
 
 
 def _interpolate(near: tf.Tensor, far: tf.Tensor) -> tf.Tensor:

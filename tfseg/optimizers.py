@@ -126,8 +126,6 @@ def build_optimizer(
         weight_decay: Decoupled decay, times the learning rate at each step.
         gradient_clip_norm: Largest global norm of the gradient; None for no clipping.
     """
-    optimizer = AdamW(
-        schedule, weight_decay=weight_decay, global_clipnorm=gradient_clip_norm
-    )
+    optimizer = AdamW(schedule, weight_decay=weight_decay, global_clipnorm=gradient_clip_norm)
     optimizer.exclude_from_weight_decay(var_names=_WITHOUT_DECAY)
     return optimizer
