@@ -87,6 +87,16 @@ def test_void_everywhere_gives_zero():
     assert not gradient.any()
 
 
+@pytest.mark.parametrize("spread", [1, 30, 1000])
+def test_every_range_of_logits_equals_the_whole(spread):
+    masks, logits = draw((2, 5, 6), 7)
+    logits = logits / (tf.reduce_max(logits) - tf.reduce_min(logits)) * spread
+    loss, gradient = value_and_gradient(banded, masks, logits)
+    expected_loss, expected_gradient = value_and_gradient(whole, masks, logits)
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, atol=2e-5)
+
+
 def test_large_logits_stay_finite():
     masks, logits = draw((1, 4, 4), 3)
     loss, gradient = value_and_gradient(banded, masks, 1e4 * logits)
