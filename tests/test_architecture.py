@@ -28,6 +28,7 @@ LAYERS = {
     "figures": 0.7,  # draws with visualization's colours
     "data.labels": 0,
     "data.transforms": 0.5,  # maps masks by data.labels
+    "upsampled_logits": 0.7,  # resizes as data.transforms does
     "data.augmentation": 0,
     "data.sources.shapes_patterns": 0,
     "data.sources.shapes_drawing": 0.5,

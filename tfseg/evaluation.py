@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.confusion_matrix import ConfusionMatrix
-from tfseg.data import transforms
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.losses import cross_entropy_sum
 from tfseg.metrics import summarize_confusion
 from tfseg.models.segformer import Segformer
+from tfseg.upsampled_logits import BAND_ROWS, map_bands
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,21 +82,32 @@ class Evaluator:
 
         def score_one(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             height, width = tf.unstack(sizes[index])
-            mask = masks[index, :height, :width]
-            resized = transforms.resize_logits(logits[index][None], (height, width))[0]
-            class_map = tf.argmax(resized, -1, output_type=tf.int32)
-            self._confusion.update(mask, class_map)
-            return cross_entropy_sum(mask, resized, self._ignore_index)
+            return self._score_image(logits[index], masks[index, :height, :width])
 
         count = tf.shape(images)[0]
         losses, num_valid = tf.map_fn(
             score_one,
             tf.range(count),
             fn_output_signature=(tf.float32, tf.float32),
-            parallel_iterations=2,  # ten, the default, would hold ten images' logits
+            parallel_iterations=1,  # bands are parallel already
         )
         totals = [tf.reduce_sum(tf.cast(part, tf.float64)) for part in (losses, num_valid)]
         self._totals.assign_add(tf.stack([*totals, tf.cast(count, tf.float64)]))
+
+    def _score_image(self, logits: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Adds to the confusion matrix; returns the summed loss and the number of valid pixels."""
+        below = ((0, BAND_ROWS), (0, 0))  # rows of the last band that the image does not have
+        mask_and_void = tf.pad(mask, below, constant_values=self._ignore_index)
+
+        def score_band(band: tf.Tensor, first_row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            band_mask = mask_and_void[None, first_row : first_row + BAND_ROWS]
+            self._confusion.update(band_mask, tf.argmax(band, -1, output_type=tf.int32))
+            return cross_entropy_sum(band_mask, band, self._ignore_index)
+
+        losses, num_valid = map_bands(
+            score_band, logits[None], tf.shape(mask), output_signature=(tf.float32, tf.float32)
+        )
+        return tf.reduce_sum(losses), tf.reduce_sum(num_valid)
 
 
 def figures_to_json(figures: Mapping[str, Any]) -> str:
