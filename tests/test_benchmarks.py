@@ -1,23 +1,33 @@
 """The benchmarks start, their contestants agree, and the figures have their format."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import harness, train_step
+from tests.benchmarks import contestants, harness, train_step
 from tests.benchmarks.comparison import Comparison, compare
 
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 KEYS = {
     "work", "peer", "ratio", "ratio_min", "ratio_max", "tfseg", "peer_value", "unit", "rounds",
 }  # fmt: skip
 
 
+def readme_command(name):
+    """The README's command of a benchmark."""
+    (command,) = re.findall(rf"^python (-m tests\.benchmarks\.{name})$", README, re.MULTILINE)
+    return [sys.executable, *command.split()]
+
+
 def run_tiny(name, path):
-    command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--tiny", "--rounds=1"]
+    command = [*readme_command(name), "--tiny", "--rounds=1", f"--json={path}"]
     done = subprocess.run(
-        [*command, f"--json={path}"], capture_output=True, text=True, timeout=600, check=False
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, json.loads(path.read_text())
@@ -52,6 +62,18 @@ def test_the_other_benchmarks_run(name, peers, unit, tmp_path):
     assert all(row.keys() == KEYS and row["unit"] == unit for row in rows)
 
 
+def test_the_readme_names_every_benchmark():
+    folder = ROOT / "tests" / "benchmarks"
+    runnable = {path.stem for path in folder.glob("*.py") if "harness.run(" in path.read_text()}
+    assert set(re.findall(r"^python -m tests\.benchmarks\.(\w+)", README, re.MULTILINE)) == runnable
+
+
+def test_a_mixed_precision_competes_with_float32():
+    work = next(work for work in train_step.WORKS if work.precision != "float32")
+    assert contestants.choose(work) == ["tfseg", "tfseg_float32"]
+    assert contestants.choose(train_step.WORKS[0])[0] == "tfseg"
+
+
 def test_ratios_are_taken_by_round_and_over_one_favours_tfseg():
     seconds = Comparison("work", "peer/variant", (1.0, 2.0, 4.0), (2.0, 6.0, 4.0), "seconds")
     figures = seconds.to_json()
@@ -69,10 +91,10 @@ def test_the_best_variant_of_a_peer_counts():
 
 
 def test_contestants_that_train_differently_are_refused():
-    assert "at most" in train_step.check_losses({"tfseg": 1.0, "peer": 1.0005})
+    assert "at most" in train_step.check_losses({"tfseg": 1.0, "peer": 1.0005}, 1e-3)
     for wrong in (1.1, float("nan")):
         with pytest.raises(AssertionError, match="first losses"):
-            train_step.check_losses({"tfseg": 1.0, "peer": wrong})
+            train_step.check_losses({"tfseg": 1.0, "peer": wrong}, 1e-3)
 
 
 def test_a_failing_peer_is_left_out_and_the_rest_goes_on(capsys):

@@ -28,7 +28,12 @@ ROUND_WARMUP_CALLS = 2
 
 
 def choose(work: Work) -> list[str]:
-    """Returns the contestants of a work; compiling PyTorch takes too long for a tiny one."""
+    """Returns the contestants of a work; compiling PyTorch takes too long for a tiny one.
+
+    `tfseg` stands for the work's precision, `tfseg_float32` for itself.
+    """
+    if work.precision != "float32":
+        return ["tfseg", "tfseg_float32"]
     return [name for name in CONTESTANTS if not (work.is_tiny and name.endswith("/compile"))]
 
 
@@ -45,7 +50,7 @@ def compare_calls(
         check: Name -> evidence; says how well they agree, or raises.
     """
     harness.run_alone(prepare, work, folder)
-    builds = {name: (build, name, folder, work.steps) for name in choose(work)}
+    builds = {name: (build, _variant(name, work), folder, work.steps) for name in choose(work)}
     workers = harness.start_workers(builds)
     try:
         print(check({name: worker.evidence for name, worker in workers.items()}), flush=True)
@@ -98,9 +103,13 @@ def peak_memory(name: str, folder: Path, steps: int) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts in KiB
 
 
+def _variant(name: str, work: Work) -> str:
+    return f"tfseg/{work.precision}" if name == "tfseg" else name.replace("tfseg_", "tfseg/")
+
+
 def _load(name: str) -> tuple[ModuleType, str]:
     module, _, variant = name.partition("/")
     # transformers loads every framework it finds; the other one would count as memory.
     os.environ["USE_TF" if module == "hf_pytorch" else "USE_TORCH"] = "0"
     module = "tfseg_contestant" if module == "tfseg" else module
-    return importlib.import_module(f"tests.benchmarks.{module}"), variant
+    return importlib.import_module(f"tests.benchmarks.{module}"), variant or "float32"

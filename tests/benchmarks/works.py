@@ -40,6 +40,7 @@ class Work:
         num_classes: Classes of the model.
         steps: Calls, batches or epochs that a round times.
         cache: `TrainDataConfig.cache` of works on the input pipeline.
+        precision: tfseg's; in a mixed one its peer is tfseg in float32.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Work:
     num_classes: int
     steps: int
     cache: str = "none"
+    precision: str = "float32"
 
     @property
     def is_tiny(self) -> bool:

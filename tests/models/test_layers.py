@@ -22,10 +22,22 @@ def plain_name(variable):
     return variable.name.split("/", 1)[1]
 
 
-@pytest.fixture(scope="module")
-def networks(randomize):
-    """An untouched B0 and tfseg's with the same weights, neither with anything random in it."""
-    config = SegformerConfig(drop_path_rate=0.0, classifier_dropout_prob=0.0)
+SHAPES = {
+    "b0": {},
+    "b2": {
+        "hidden_sizes": [64, 128, 320, 512],
+        "depths": [3, 4, 6, 3],
+        "decoder_hidden_size": 768,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def networks(request, randomize):
+    """An untouched network and tfseg's with the same weights, with nothing random in either."""
+    config = SegformerConfig(
+        drop_path_rate=0.0, classifier_dropout_prob=0.0, **SHAPES[request.param]
+    )
     checkpoint.set_labels(config, LABELS)
     stock = TFSegformerForSemanticSegmentation(config)
     stock.build_in_name_scope()
@@ -54,9 +66,13 @@ def gradients(call, network):
         value = tf.reduce_sum(logits * slopes)
     found = tape.gradient(value, network.trainable_variables)
     return {
-        plain_name(variable): gradient.numpy()
+        plain_name(variable): gradient
         for variable, gradient in zip(network.trainable_variables, found, strict=True)
     }
+
+
+def to_arrays(tensors):
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
 def test_weights_keep_hugging_faces_names_shapes_and_trainability(networks):
@@ -79,12 +95,20 @@ def test_quarter_logits_equal_hugging_faces(networks, size):
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-4 * expected.std())
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_gradients_of_every_weight_equal_hugging_faces(networks, training):
+@pytest.mark.parametrize(("size", "is_graph"), [(SIZES[0], True), (SIZES[1], False)])
+def test_gradients_of_every_weight_equal_hugging_faces(networks, size, is_graph, monkeypatch):
+    """In a graph of known shapes, as in training, and outside; scores fill several blocks."""
+    monkeypatch.setattr(layers.attention, "_BLOCK_SCORES", 1000)
     stock, model = networks
-    images = draw_images(SIZES[1])
-    expected = gradients(lambda: run_stock(stock, images, training), stock)
-    received = gradients(lambda: model.quarter_logits(images, training), model.network)
+    for network in (stock, model.network):
+        # One ReLU within rounding of its kink would change single gradients by 1 %.
+        monkeypatch.setattr(network.decode_head, "activation", tf.nn.softplus)
+    images = draw_images(size)
+    run = functools.partial(gradients, network=model.network)
+    call = functools.partial(model.quarter_logits, images, training=True)
+    expected = gradients(lambda: run_stock(stock, images, training=True), stock)
+    received = (tf.function(run) if is_graph else run)(call)
+    expected, received = (to_arrays(part) for part in (expected, received))
     # Gradients that are zero in theory, such as the keys' biases', are rounding noise in both.
     noise = 3e-6 * max(np.abs(gradient).max() for gradient in expected.values())
     for name, gradient in expected.items():
@@ -127,6 +151,98 @@ def test_depthwise_convolution_equals_the_grouped_one(grid, randomize):
     tokens = np.random.default_rng(2).normal(size=(2, grid[0] * grid[1], dim)).astype(np.float32)
     expected = stock(tokens, *grid).numpy()
     np.testing.assert_allclose(fast(tokens, *grid).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def value_and_gradients(function, *tensors):
+    """Of a function that is compiled as training's parts are."""
+
+    @tf.function
+    def run(*tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        return value, *tape.gradient(value, tensors, output_gradients=tf.cos(value))
+
+    return [part.numpy() for part in run(*tensors)]
+
+
+def normal(*shape, seed=0):
+    return tf.random.stateless_normal(shape, (seed, 8))
+
+
+@pytest.mark.parametrize(
+    ("heads", "queries", "block_scores"),
+    [(2, 12, 1 << 20), (2, 12, 12 * 5), (3, 13, 13 * 5), (2, 12, 20), (1, 13, 20)],
+)
+def test_attention_in_blocks_equals_the_whole(heads, queries, block_scores, monkeypatch):
+    monkeypatch.setattr(layers.attention, "_BLOCK_SCORES", block_scores)
+    query, *key_and_value = [
+        normal(2, heads, n, 4, seed=n + i) for i, n in enumerate((queries, 5, 5))
+    ]
+
+    def whole(query, key, value):
+        return tf.matmul(tf.nn.softmax(tf.matmul(query, key, transpose_b=True)), value)
+
+    received = value_and_gradients(layers.attend, query, *key_and_value)
+    for mine, expected in zip(
+        received, value_and_gradients(whole, query, *key_and_value), strict=True
+    ):
+        np.testing.assert_allclose(mine, expected, atol=1e-5)
+
+
+def test_blocks_hold_no_more_scores_than_allowed():
+    choose = layers.attention._choose_layout
+    for shape in ((2, 1, 16384, 32), (2, 2, 4096, 32), (2, 5, 1024, 32), (1, 8, 256, 32)):
+        groups, parts = choose(tf.TensorShape(shape), tf.TensorShape((*shape[:2], 256, 32))) or (
+            1,
+            1,
+        )
+        scores = np.prod(shape[:3]) * 256 // (groups * parts)
+        assert scores <= layers.attention._BLOCK_SCORES
+        assert (groups * parts == 1) == (np.prod(shape[:3]) * 256 <= 1 << 20)
+
+
+def test_attention_refuses_to_give_probabilities(networks):
+    block = networks[1].network.segformer.encoder.block[0][0]
+    with pytest.raises(ValueError, match="no probabilities"):
+        block.attention.self(normal(1, 64, block.hidden_size), 8, 8, output_attentions=True)
+
+
+@pytest.mark.parametrize("sizes", [[(8, 12), (4, 6), (2, 3), (1, 3)], [(7, 9), (4, 5), (2, 3)]])
+def test_the_sum_of_scales_equals_resizing_each(sizes):
+    maps = [normal(2, *size, 3, seed=index) for index, size in enumerate(sizes)]
+
+    def resized(bias, finest, *coarser):
+        return bias + finest + tf.add_n([tf.image.resize(x, sizes[0]) for x in coarser])
+
+    def summed(bias, finest, *coarser):
+        return layers.sum_upsampled(finest, coarser, bias)
+
+    received = value_and_gradients(summed, normal(3), *maps)
+    for mine, expected in zip(
+        received, value_and_gradients(resized, normal(3), *maps), strict=True
+    ):
+        np.testing.assert_allclose(mine, expected, atol=2e-5)
+
+
+def test_layer_norm_and_its_gradients_equal_keras():
+    values, gamma, beta = normal(2, 5, 7, seed=1) * 3.0 + 1.0, normal(7, seed=2), normal(7, seed=3)
+    results = []
+    for layer in (layers.LayerNorm(epsilon=1e-5), tf.keras.layers.LayerNormalization(epsilon=1e-5)):
+        layer.build(values.shape)
+        layer.set_weights([gamma.numpy(), beta.numpy()])
+
+        @tf.function
+        def run(values, layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(values)
+                outputs = layer(values)
+                loss = tf.reduce_sum(tf.sin(outputs))
+            return outputs, tape.gradient(loss, [values, *layer.trainable_variables])
+
+        results.append(tf.nest.flatten(run(values)))
+    for mine, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(mine.numpy(), expected.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -135,7 +135,11 @@ def build_model(
 
 
 def load_model(
-    path: str, *, revision: str | None = None, image_size: tuple[int, int] | None = None
+    path: str,
+    *,
+    revision: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    precision: str = "float32",
 ) -> Segformer:
     """Loads a fine-tuned SegFormer.
 
@@ -144,6 +148,7 @@ def load_model(
         revision: Branch, tag or commit of a Hub id.
         image_size: (height, width) in pixels that `preprocessing` resizes to, instead of the
             saved one.
+        precision: `float32`, `mixed_bfloat16` or `mixed_float16`, see `Segformer`.
 
     Returns:
         A `keras.Model`: normalised `[batch, height, width, 3]` -> logits
@@ -155,7 +160,10 @@ def load_model(
     folder = checkpoint.find_folder(path, revision, flag="model")
     config = checkpoint.read_config(folder)
     model = Segformer(
-        config, checkpoint.read_labels(config), checkpoint.read_preprocessing(folder, image_size)
+        config,
+        checkpoint.read_labels(config),
+        checkpoint.read_preprocessing(folder, image_size),
+        precision=precision,
     )
     weights.load_weights(model.network, folder, allow_fresh_head=False)
     return model

@@ -16,6 +16,7 @@ from tfseg.models.layers.dense import Dense
 from tfseg.models.layers.depthwise import DepthwiseConv
 from tfseg.models.layers.drop_path import DropPath
 from tfseg.models.layers.normalization import LayerNorm
+from tfseg.models.layers.upsampling import sum_upsampled
 
 __all__ = [
     "Dense",
@@ -26,6 +27,7 @@ __all__ = [
     "LayerNorm",
     "attend",
     "gelu",
+    "sum_upsampled",
     "use_exact_layers",
 ]
 
