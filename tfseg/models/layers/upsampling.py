@@ -13,9 +13,9 @@ def sum_upsampled(finest: tf.Tensor, coarser: Sequence[tf.Tensor], bias: tf.Tens
     """Returns `finest + bias` and the others resized to its size, bilinear as `tf.image.resize`.
 
     Where each size is a whole multiple, no resized map exists: the sum is written in one pass that
-    reads the small maps, 7 ms instead of 18 ms for `[2, 128, 128, 256]` on 2 CPU cores. An output
-    pixel `k` of `factor` inside input pixel `i` lies at `u = (k + 1/2) / factor`, between `i - 1`
-    and `i` or `i` and `i + 1`, so the three weights of a row depend on `k` alone.
+    reads the small maps. An output pixel `k` of `factor` inside input pixel `i` lies at
+    `u = (k + 1/2) / factor`, between `i - 1` and `i` or `i` and `i + 1`, so the three weights of a
+    row depend on `k` alone.
 
     Args:
         finest: float32 `[batch, height, width, channels]`.
