@@ -108,6 +108,7 @@ def _loss_and_gradient(
     return total, _fold_edge(_fold_edge(tf.transpose(gradient, (1, 0, 3, 2)), 1, height), 2, width)
 
 
+@functools.partial(tf.function, jit_compile=True)  # oneDNN complains when it transposes integers
 def _arrange_labels(masks: tf.Tensor, spare: int, ignore_index: int) -> tf.Tensor:
     """`[column offset, row offset, row interval, batch, column interval]`, framed with void."""
     void = FACTOR // 2
