@@ -202,6 +202,12 @@ def test_blocks_hold_no_more_scores_than_allowed():
         assert (groups * parts == 1) == (np.prod(shape[:3]) * 256 <= 1 << 20)
 
 
+@pytest.mark.parametrize("queries", [127 * 127, 16381])
+def test_queries_with_few_divisors_make_no_tiny_blocks(queries):
+    shapes = [tf.TensorShape((2, 1, count, 32)) for count in (queries, 256)]
+    assert layers.attention._choose_layout(*shapes) == (2, 1)
+
+
 def test_attention_refuses_to_give_probabilities(networks):
     block = networks[1].network.segformer.encoder.block[0][0]
     with pytest.raises(ValueError, match="no probabilities"):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from transformers.models.segformer import modeling_tf_segformer as hf
 
 _BLOCK_SCORES = 1 << 20  # 4 MB of float32, which stay in a core's cache
+_LEAST_SHARE = 16  # a block of less than this part of them costs more to call than to compute
 
 
 class EfficientSelfAttention(hf.TFSegformerEfficientSelfAttention):
@@ -37,7 +38,7 @@ class EfficientSelfAttention(hf.TFSegformerEfficientSelfAttention):
         key = self._split_heads(self.key(reduced) / self.sqrt_att_head_size)
         value = self._split_heads(self.value(reduced))
         if training and self.dropout.rate:
-            probabilities = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))
+            probabilities = _probabilities(query, key)
             context = tf.matmul(self.dropout(probabilities, training=True), value)
         else:
             context = attend(query, key, value)
@@ -93,14 +94,13 @@ def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
 
 
 def _attend_block(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor]:
-    probabilities = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))
-    return (tf.matmul(probabilities, value),)
+    return (tf.matmul(_probabilities(query, key), value),)
 
 
 def _block_gradient(
     query: tf.Tensor, upstream: tf.Tensor, along: tf.Tensor, key: tf.Tensor, value: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    probabilities = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))
+    probabilities = _probabilities(query, key)
     slopes = tf.matmul(upstream, value, transpose_b=True)
     to_scores = probabilities * (slopes - along)
     return (
@@ -108,6 +108,10 @@ def _block_gradient(
         tf.matmul(to_scores, query, transpose_a=True),
         tf.matmul(probabilities, upstream, transpose_a=True),
     )
+
+
+def _probabilities(query: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    return tf.nn.softmax(tf.matmul(query, key, transpose_b=True))
 
 
 def _map_blocks(
@@ -157,16 +161,17 @@ def _choose_layout(
 ) -> tuple[int, int] | None:
     """Returns the number of groups of heads, and of parts of their queries, that make blocks.
 
-    None stands for one block: shapes must be static and blocks equally large.
+    None stands for one block: shapes must be static and blocks equally large, and a number of
+    queries with few divisors, such as 127 x 127, would make thousands of tiny ones.
     """
     if not (query_shape.is_fully_defined() and key_shape.is_fully_defined()):
         return None
     heads, queries = query_shape[0] * query_shape[1], query_shape[2]
     scores = queries * key_shape[2]
     groups = next((n for n in _divisors(heads) if heads // n * scores <= _BLOCK_SCORES), heads)
-    parts = next(
-        (n for n in _divisors(queries) if heads // groups * scores // n <= _BLOCK_SCORES), 1
-    )
+    sizes = {n: heads // groups * scores // n for n in _divisors(queries)}
+    least = _BLOCK_SCORES // _LEAST_SHARE
+    parts = next((n for n, size in sizes.items() if least <= size <= _BLOCK_SCORES), 1)
     return None if groups * parts == 1 else (groups, parts)
 
 
