@@ -39,7 +39,9 @@ def test_an_image_gets_classes_overlay_and_json(
     (result,) = predict_lib.run_prediction(config, [image_path])
     out = tmp_path / "out"
     assert list_names(out) == ["cat.json", "cat_classes.png", "cat_overlay.png"]
-    class_map, confidence = module.predict_class_maps(tiny_model, make_image(75, 101)[None])
+    served = module.ServingModule(tiny_model)
+    expected = served.predict_images(make_image(75, 101)[None])
+    class_map, confidence = expected["class_map"], expected["confidence"]
     picture = Image.open(out / "cat_classes.png")
     assert picture.mode == "P"
     assert tuple(picture.getpalette()[:3]) == tiny_model.labels.palette[0]

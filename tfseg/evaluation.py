@@ -99,7 +99,7 @@ class Evaluator:
         below = ((0, BAND_ROWS), (0, 0))  # rows of the last band that the image does not have
         mask_and_void = tf.pad(mask, below, constant_values=self._ignore_index)
 
-        def score_band(band: tf.Tensor, first_row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def score_band(band: tf.Tensor, first_row: tf.Tensor, _) -> tuple[tf.Tensor, tf.Tensor]:
             band_mask = mask_and_void[None, first_row : first_row + BAND_ROWS]
             self._confusion.update(band_mask, tf.argmax(band, -1, output_type=tf.int32))
             return cross_entropy_sum(band_mask, band, self._ignore_index)

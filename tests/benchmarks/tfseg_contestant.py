@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,9 +36,12 @@ def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
 def build_segment(folder: Path, variant: str) -> Callable[[], np.ndarray]:
     """Returns a function that segments the batch: integer `[batch, height, width]`.
 
-    The served signature: it gives a confidence for each pixel too, which no peer computes.
+    In the form that is served: images of any number and size.
     """
     del variant
-    served = module.ServingModule(segformer.load_model(str(folder)))
+    segment = tf.function(
+        functools.partial(module.predict_class_maps, segformer.load_model(str(folder))),
+        input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)],
+    )
     images = tf.constant(load_batch(folder)["images"])
-    return lambda: served.predict_images(images)["class_map"].numpy()
+    return lambda: segment(images).numpy()

@@ -84,6 +84,14 @@ def test_preprocessing_of_one_colour(run):
     np.testing.assert_allclose(prepared, np.broadcast_to(expected, (32, 64, 3)), atol=1e-5)
 
 
+@both_ways
+def test_an_image_of_the_models_size_is_not_resampled(run, rng):
+    image = rng.integers(0, 256, (32, 64, 3), np.uint8)
+    preprocessing = Preprocessing((32, 64))
+    resized = transforms.resize_image(transforms.to_unit_range(image), (32, 64))
+    np.testing.assert_array_equal(run(preprocessing, image), preprocessing.normalize(resized))
+
+
 def test_preprocessing_takes_batches(rng):
     images = rng.integers(0, 256, (3, 20, 30, 3), np.uint8)
     preprocessing = Preprocessing((32, 32), mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tfseg
 from tfseg.data.transforms import decode_image
 from tfseg.models.segformer import Segformer
-from tfseg.upsampled_logits import BAND_ROWS, map_bands
+from tfseg.upsampled_logits import classify_pixels, rate_pixels
 
 
 class ServingModule(tf.Module):
@@ -22,9 +22,8 @@ class ServingModule(tf.Module):
     def __init__(self, model: Segformer):
         super().__init__()
         self._weights = list(model.network.variables)
-        # Plain functions that hold the model, which tf.Module would track as an attribute.
+        # A plain function that holds the model, which tf.Module would track as an attribute.
         self._quarter_logits = functools.partial(_quarter_logits, model)
-        self._predict_class_maps = functools.partial(predict_class_maps, model)
         self._preprocessing = model.preprocessing
         self._mask_dtype = tf.uint8 if model.labels.num_classes <= 256 else tf.uint16
         self._description = describe_model(model)
@@ -71,8 +70,11 @@ class ServingModule(tf.Module):
             `class_map`, int32 `[batch, height, width]`, class ids; and `confidence`, float32 of
             the same shape, the softmax probability of the chosen class.
         """
-        class_map, confidence = self._predict_class_maps(images)
-        return {"class_map": class_map, "confidence": confidence}
+        logits, size = self._quarter_logits(self._preprocessing(images)), tf.shape(images)[1:3]
+        return {
+            "class_map": classify_pixels(logits, size),
+            "confidence": rate_pixels(logits, size),
+        }
 
     @tf.function(input_signature=[])
     def describe(self) -> dict[str, tf.Tensor]:
@@ -99,11 +101,11 @@ class ServingModule(tf.Module):
 
     def _encode_mask(self, logits_and_size: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         logits, size = logits_and_size
-        class_map, _ = classify_pixels(logits[None], size)
-        return tf.io.encode_png(tf.cast(class_map[0, ..., None], self._mask_dtype))
+        class_map = classify_pixels(logits[None], size)[0]
+        return tf.io.encode_png(tf.cast(class_map[..., None], self._mask_dtype))
 
 
-def predict_class_maps(model: Segformer, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def predict_class_maps(model: Segformer, images: tf.Tensor) -> tf.Tensor:
     """Segments decoded images of one size, as the served model does.
 
     Args:
@@ -111,44 +113,10 @@ def predict_class_maps(model: Segformer, images: tf.Tensor) -> tuple[tf.Tensor, 
         images: uint8 `[batch, height, width, 3]`, RGB.
 
     Returns:
-        Class ids, int32 `[batch, height, width]`, and the softmax probability of the chosen class,
-        float32 of the same shape.
+        Class ids, int32 `[batch, height, width]`.
     """
     logits = _quarter_logits(model, model.preprocessing(images))
     return classify_pixels(logits, tf.shape(images)[1:3])
-
-
-def classify_pixels(logits: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Resizes logits as `resize_logits` does, band by band, and picks the class of each pixel.
-
-    Args:
-        logits: float32 `[batch, h, w, num_classes]`.
-        size: int32 `[2]`, (height, width) in pixels.
-
-    Returns:
-        Class ids, int32 `[batch, height, width]`, and the softmax probability of the chosen class,
-        float32 of the same shape.
-    """
-
-    def classify_band(band: tf.Tensor, _) -> tuple[tf.Tensor, tf.Tensor]:
-        log_probability = tf.reduce_max(band, axis=-1) - tf.reduce_logsumexp(band, axis=-1)
-        # Ids are exact in float32, and oneDNN complains on stderr where it transposes integers.
-        class_map = tf.cast(tf.argmax(band, axis=-1, output_type=tf.int32), tf.float32)
-        return class_map, tf.exp(log_probability)
-
-    band_spec = tf.TensorSpec([None, BAND_ROWS, None], tf.float32)
-    bands = map_bands(classify_band, logits, size, output_signature=(band_spec, band_spec))
-    class_map, confidence = (_join_bands(band, size[0]) for band in bands)
-    return tf.cast(class_map, tf.int32), confidence
-
-
-def _join_bands(bands: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
-    """`[bands, batch, rows, width]` -> `[batch, height, width]`."""
-    shape = tf.shape(bands)
-    joined = tf.reshape(
-        tf.transpose(bands, (1, 0, 2, 3)), (shape[1], shape[0] * shape[2], shape[3])
-    )
-    return joined[:, :height]
 
 
 def _quarter_logits(model: Segformer, inputs: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,9 @@ from typing import Any
 import tensorflow as tf
 
 
-def compile_where_static(function: Callable[..., Any]) -> Callable[..., Any]:
+def compile_where_static(
+    function: Callable[..., Any], otherwise: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
     """Compiles a function of tensors by XLA in graphs that know their shapes, as training's do.
 
     XLA fuses a chain of pointwise operations and reductions into one pass over the memory: GELU
@@ -19,13 +21,15 @@ def compile_where_static(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Args:
         function: Its arguments are tensors, and Python numbers, which become constants.
+        otherwise: What to call elsewhere, `function` itself where not given.
     """
+    otherwise = otherwise or function
     compiled = tf.function(function, jit_compile=True)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         tensors = [argument for argument in arguments if tf.is_tensor(argument)]
         is_static = all(tensor.shape.is_fully_defined() for tensor in tensors)
-        return (compiled if is_static and not tf.executing_eagerly() else function)(*arguments)
+        return (compiled if is_static and not tf.executing_eagerly() else otherwise)(*arguments)
 
     return call

@@ -19,7 +19,8 @@ class FusedDecodeHead(hf.TFSegformerDecodeHead):
     bias-free, on a quarter-size grid of 4 x 256 channels. Bilinear weights sum to one, so the
     resize commutes with pointwise linear maps and the same function is
     `sum_i resize(x_i (M_i W_i)) + b_i W_i`, where `W_i` is `fuse`'s slice for scale i: the
-    large products run on the small grids. https://arxiv.org/abs/2105.15203, section 3.2.
+    large products run on the small grids. https://arxiv.org/abs/2105.15203, section 3.2. Outside
+    training the batch normalisation behind it is a scale of `W_i` and of the sum's bias.
 
     In mixed precision the products of kernels, the resizes and the sum are float32, everything on
     a grid of features has the layers' own dtype.
@@ -38,14 +39,30 @@ class FusedDecodeHead(hf.TFSegformerDecodeHead):
             hidden_states: The encoder's four feature maps, finest first, channels last.
             training: Batch statistics and dropout are on.
         """
+        kernels, bias = self._fused_kernels()
+        if not training:
+            scale, shift = self._batch_norm_as_scale()
+            kernels, bias = [kernel * scale for kernel in kernels], bias * scale + shift
+        maps = [
+            tf.cast(project(features, tf.cast(kernel, features.dtype)), tf.float32)
+            for features, kernel in zip(hidden_states, kernels, strict=True)
+        ]
+        fused = sum_upsampled(maps[0], maps[1:], bias)
+        if training:
+            fused = self.batch_norm(fused, training=True)
+        fused = self.dropout(self.activation(fused), training=training)
+        return tf.cast(self.classifier(fused), tf.float32)
+
+    def _fused_kernels(self) -> tuple[list[tf.Tensor], tf.Tensor]:
         # The published head concatenates the coarsest scale first.
         slices = tf.split(self.linear_fuse.kernel[0, 0], len(self.mlps))[::-1]
-        maps, bias = [], 0.0
-        for features, mlp, fuse in zip(hidden_states, self.mlps, slices, strict=True):
-            kernel = tf.cast(tf.matmul(mlp.proj.kernel, fuse), features.dtype)
-            maps.append(tf.cast(project(features, kernel), tf.float32))
+        kernels, bias = [], 0.0
+        for mlp, fuse in zip(self.mlps, slices, strict=True):
+            kernels.append(tf.matmul(mlp.proj.kernel, fuse))
             bias += tf.linalg.matvec(fuse, mlp.proj.bias, transpose_a=True)
-        fused = sum_upsampled(maps[0], maps[1:], bias)
-        fused = self.activation(self.batch_norm(fused, training=training))
-        logits = self.classifier(self.dropout(fused, training=training))
-        return tf.cast(logits, tf.float32)
+        return kernels, bias
+
+    def _batch_norm_as_scale(self) -> tuple[tf.Tensor, tf.Tensor]:
+        norm = self.batch_norm
+        scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)
+        return scale, norm.beta - norm.moving_mean * scale

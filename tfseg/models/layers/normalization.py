@@ -28,10 +28,35 @@ class LayerNorm(tf.keras.layers.LayerNormalization):
         return normalize(inputs, tf.cast(self.gamma, tf.float32), tf.cast(self.beta, tf.float32))
 
 
-@compile_where_static
-def _normalize(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:
+def _normalize_in_one_pass(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> tf.Tensor:
     normalized, _ = _standardize(x, epsilon)
     return tf.cast(normalized * gamma + beta, x.dtype)
+
+
+def _normalize_as_batch_norm(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> tf.Tensor:
+    """Normalises rows as the channels of a batch of one.
+
+    TensorFlow knows this form of a layer normalisation and puts oneDNN's in its place, in graphs
+    whose shapes are free: 0.3 ms instead of 0.9 ms for 16384 rows of 32 (2 CPU cores).
+    """
+    channels = x.shape[-1]
+    rows = tf.size(x) // channels
+    stacked = tf.reshape(tf.cast(x, tf.float32), (1, rows, channels, 1))
+    normalized, _, _ = tf.compat.v1.nn.fused_batch_norm(
+        stacked,
+        scale=tf.ones([rows]),
+        offset=tf.zeros([rows]),
+        epsilon=epsilon,
+        data_format="NCHW",
+    )
+    return tf.cast(tf.reshape(normalized, tf.shape(x)) * gamma + beta, x.dtype)
+
+
+_normalize = compile_where_static(_normalize_in_one_pass, otherwise=_normalize_as_batch_norm)
 
 
 @compile_where_static

@@ -27,8 +27,10 @@ def sum_upsampled(finest: tf.Tensor, coarser: Sequence[tf.Tensor], bias: tf.Tens
     is_static = all(shape.is_fully_defined() for shape in (finest.shape, *shapes))
     if not is_static or any(size[0] % each[1] or size[1] % each[2] for each in shapes):
         target = tf.shape(finest)[1:3]
-        resized = [tf.image.resize(features, target) for features in coarser]
-        return tf.add_n([tf.nn.bias_add(finest, bias), *resized])
+        # The weights of a resize sum to one, and the coarsest map is the smallest to add to.
+        *others, coarsest = coarser
+        resized = [tf.image.resize(each, target) for each in (*others, coarsest + bias)]
+        return tf.add_n([finest, *resized])
 
     @tf.custom_gradient
     def add_up(finest, bias, *coarser):
