@@ -5,6 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 from transformers.models.segformer import modeling_tf_segformer as hf
 
+from tfseg.models.layers.dense import sum_rows
+
 
 class DepthwiseConv(hf.TFSegformerDWConv):
     """3x3 depthwise convolution of the Mix-FFN.
@@ -20,5 +22,25 @@ class DepthwiseConv(hf.TFSegformerDWConv):
         kernel = tf.transpose(convolution.kernel, (0, 1, 3, 2))
         shape = tf.shape(hidden_states)
         grid = tf.reshape(hidden_states, (shape[0], height, width, self.dim))
-        grid = tf.nn.depthwise_conv2d(grid, kernel, (1, 1, 1, 1), "SAME")
-        return tf.reshape(tf.nn.bias_add(grid, convolution.bias), (shape[0], -1, self.dim))
+        grid = _convolve(grid, kernel, tf.convert_to_tensor(convolution.bias))
+        return tf.reshape(grid, (shape[0], -1, self.dim))
+
+
+def _convolve(grid: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """TensorFlow's own convolution and gradient, but for the bias's, see `sum_rows`."""
+    options = {"strides": (1, 1, 1, 1), "padding": "SAME"}
+
+    @tf.custom_gradient
+    def convolve(grid, kernel, bias):
+        def gradient(upstream):
+            to_grid = tf.nn.depthwise_conv2d_backprop_input(
+                tf.shape(grid), kernel, upstream, **options
+            )
+            to_kernel = tf.nn.depthwise_conv2d_backprop_filter(
+                grid, kernel.shape, upstream, **options
+            )
+            return to_grid, to_kernel, sum_rows(upstream)
+
+        return tf.nn.bias_add(tf.nn.depthwise_conv2d(grid, kernel, **options), bias), gradient
+
+    return convolve(grid, kernel, bias)
