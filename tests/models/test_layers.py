@@ -231,6 +231,34 @@ def test_the_sum_of_scales_equals_resizing_each(sizes):
         np.testing.assert_allclose(mine, expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("layer", ["dense", "depthwise"])
+def test_the_gradient_of_a_bias_adds_up_in_float32(layer, policy):
+    """TensorFlow's own was wrong by a third of the largest sum in bfloat16."""
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        built = layers.Dense(8) if layer == "dense" else layers.DepthwiseConv(8)
+        arguments = () if layer == "dense" else (128, 256)
+        tokens = tf.random.stateless_normal((1, 128 * 256, 8), (1, 2))
+        upstream = tf.random.stateless_normal(tokens.shape, (3, 4))
+
+        @tf.function
+        def bias_gradient():
+            with tf.GradientTape() as tape:
+                outputs = built(tokens, *arguments)
+                total = tf.reduce_sum(tf.cast(outputs, tf.float32) * upstream)
+            (bias,) = (weight for weight in built.trainable_weights if "bias" in weight.name)
+            return tape.gradient(total, bias)
+
+        built(tokens, *arguments)
+        rounded = tf.cast(tf.cast(upstream, built.compute_dtype), tf.float32)
+        expected = tf.reduce_sum(rounded, (0, 1))
+        np.testing.assert_allclose(bias_gradient(), expected, rtol=0.01, atol=0.5)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
 def test_layer_norm_and_its_gradients_equal_keras():
     values, gamma, beta = normal(2, 5, 7, seed=1) * 3.0 + 1.0, normal(7, seed=2), normal(7, seed=3)
     results = []

@@ -33,7 +33,10 @@ def project(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None)
     """Returns `inputs kernel + bias` of `[..., channels]`, `[channels, units]` and `[units]`."""
     channels, units = kernel.shape
     rows = tf.reshape(inputs, (-1, channels))
-    outputs = tf.matmul(rows, kernel) if bias is None else _affine(rows, kernel, bias)
+    if bias is None:
+        outputs = tf.matmul(rows, kernel)
+    else:  # which may be variables, and `tf.custom_gradient` wants to be told of those
+        outputs = _affine(rows, *map(tf.convert_to_tensor, (kernel, bias)))
     sizes = inputs.shape[:-1]
     if not sizes.is_fully_defined():
         sizes = tf.unstack(tf.shape(inputs)[:-1])
