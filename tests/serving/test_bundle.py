@@ -18,6 +18,7 @@ from tfseg.errors import UserError
 from tfseg.serving import bundle
 
 import tensorflow as tf  # isort: skip  (after tfseg)
+from tensorflow.core.protobuf import saved_model_pb2  # isort: skip
 
 HERE = pathlib.Path(__file__).parent
 
@@ -52,6 +53,20 @@ def test_layout_is_tf_servings(bundle_dir):
     assert [path.name for path in bundle_dir.parent.iterdir()] == ["1"]
     assert (bundle_dir / "saved_model.pb").exists()
     assert (bundle_dir / bundle.WARMUP_FILE).exists()
+
+
+def test_nothing_in_it_must_be_compiled_by_xla(bundle_dir):
+    """TensorFlow Serving fails a request that needs XLA, unless it was started with a flag."""
+    saved = saved_model_pb2.SavedModel.FromString((bundle_dir / "saved_model.pb").read_bytes())
+    (graph,) = (meta_graph.graph_def for meta_graph in saved.meta_graphs)
+    names = [function.signature.name for function in graph.library.function]
+    assert any("predict_images" in name for name in names)
+    compiled = [
+        function.signature.name
+        for function in graph.library.function
+        if function.attr["_XlaMustCompile"].b
+    ]
+    assert compiled == []
 
 
 def test_cpp_loader_gives_the_pixels_that_predict_writes(
