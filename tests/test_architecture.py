@@ -35,7 +35,7 @@ LAYERS = {
     "models.layers.compilation": -1,
     "models.layers.activation": -0.5,
     "models.layers.attention": -0.5,
-    "models.layers.dense": -0.5,
+    "models.layers.dense": -1,
     "models.layers.depthwise": -0.5,
     "models.layers.drop_path": -0.5,
     "models.layers.normalization": -0.5,

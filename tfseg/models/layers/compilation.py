@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 def compile_where_static(
-    function: Callable[..., Any], otherwise: Callable[..., Any] | None = None
+    function: Callable[..., Any], in_free_graphs: Callable[..., Any] | None = None
 ) -> Callable[..., Any]:
     """Compiles a function of tensors by XLA in graphs that know their shapes, as training's do.
 
@@ -21,15 +21,17 @@ def compile_where_static(
 
     Args:
         function: Its arguments are tensors, and Python numbers, which become constants.
-        otherwise: What to call elsewhere, `function` itself where not given.
+        in_free_graphs: What graphs of free shape call, `function` itself where not given.
     """
-    otherwise = otherwise or function
+    in_free_graphs = in_free_graphs or function
     compiled = tf.function(function, jit_compile=True)
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         tensors = [argument for argument in arguments if tf.is_tensor(argument)]
+        if tf.executing_eagerly():
+            return function(*arguments)
         is_static = all(tensor.shape.is_fully_defined() for tensor in tensors)
-        return (compiled if is_static and not tf.executing_eagerly() else otherwise)(*arguments)
+        return (compiled if is_static else in_free_graphs)(*arguments)
 
     return call

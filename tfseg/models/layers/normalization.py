@@ -56,7 +56,7 @@ def _normalize_as_batch_norm(
     return tf.cast(tf.reshape(normalized, tf.shape(x)) * gamma + beta, x.dtype)
 
 
-_normalize = compile_where_static(_normalize_in_one_pass, otherwise=_normalize_as_batch_norm)
+_normalize = compile_where_static(_normalize_in_one_pass, in_free_graphs=_normalize_as_batch_norm)
 
 
 @compile_where_static
