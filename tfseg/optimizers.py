@@ -48,7 +48,7 @@ class AdamW(tf.keras.optimizers.AdamW):
 
     def _values_of_step(self) -> tuple[tf.Tensor, ...]:
         step = tf.cast(self.iterations + 1, tf.float32)
-        rate = tf.cast(self.learning_rate, tf.float32)
+        rate = tf.cast(tf.convert_to_tensor(self.learning_rate), tf.float32)
         beta_1, beta_2, epsilon = map(tf.constant, (self.beta_1, self.beta_2, self.epsilon))
         powers = (tf.pow(beta_1, step), tf.pow(beta_2, step))
         return rate, rate * self.weight_decay, beta_1, beta_2, *powers, epsilon

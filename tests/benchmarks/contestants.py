@@ -109,7 +109,9 @@ def _variant(name: str, work: Work) -> str:
 
 def _load(name: str) -> tuple[ModuleType, str]:
     module, _, variant = name.partition("/")
-    # transformers loads every framework it finds; the other one would count as memory.
+    # transformers loads every framework it finds, and TensorFlow Keras 3 besides the Keras 2 that
+    # all contestants use; the others would count as memory.
     os.environ["USE_TF" if module == "hf_pytorch" else "USE_TORCH"] = "0"
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
     module = "tfseg_contestant" if module == "tfseg" else module
     return importlib.import_module(f"tests.benchmarks.{module}"), variant or "float32"
