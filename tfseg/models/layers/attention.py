@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 from transformers.models.segformer import modeling_tf_segformer as hf
+from transformers.tf_utils import shape_list
 
 _BLOCK_SCORES = 1 << 20  # 4 MB of float32, which stay in a core's cache
 _LEAST_SHARE = 16  # a block of less than this part of them costs more to call than to compute
@@ -45,22 +46,23 @@ class EfficientSelfAttention(hf.TFSegformerEfficientSelfAttention):
         return (self._merge_heads(context),)
 
     def _reduce(self, tokens: tf.Tensor, height: int, width: int) -> tf.Tensor:
-        batch = tf.shape(tokens)[0]
-        grid = self.sr(tf.reshape(tokens, (batch, height, width, self.hidden_size)))
-        return self.layer_norm(tf.reshape(grid, (batch, -1, self.hidden_size)))
+        batch, _, channels = shape_list(tokens)
+        grid = self.sr(tf.reshape(tokens, (batch, height, width, channels)))
+        return self.layer_norm(tf.reshape(grid, (batch, -1, channels)))
 
     def _split_heads(self, tokens: tf.Tensor) -> tf.Tensor:
         heads = self.num_attention_heads
         if heads == 1:
             return tokens[:, None]
-        split = tf.reshape(tokens, (tf.shape(tokens)[0], -1, heads, self.attention_head_size))
+        batch, length, _ = shape_list(tokens)
+        split = tf.reshape(tokens, (batch, length, heads, self.attention_head_size))
         return tf.transpose(split, (0, 2, 1, 3))
 
     def _merge_heads(self, context: tf.Tensor) -> tf.Tensor:
         if self.num_attention_heads == 1:
             return context[:, 0]
-        tokens = tf.transpose(context, (0, 2, 1, 3))
-        return tf.reshape(tokens, (tf.shape(tokens)[0], -1, self.all_head_size))
+        batch, _, length, _ = shape_list(context)
+        return tf.reshape(tf.transpose(context, (0, 2, 1, 3)), (batch, length, self.all_head_size))
 
 
 def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 from transformers.models.segformer import modeling_tf_segformer as hf
+from transformers.tf_utils import shape_list
 
 from tfseg.models.layers.dense import sum_rows
 
@@ -20,10 +21,10 @@ class DepthwiseConv(hf.TFSegformerDWConv):
         """Convolves `[batch, height * width, channels]`, keeping the shape."""
         convolution = self.depthwise_convolution
         kernel = tf.transpose(convolution.kernel, (0, 1, 3, 2))
-        shape = tf.shape(hidden_states)
+        shape = shape_list(hidden_states)
         grid = tf.reshape(hidden_states, (shape[0], height, width, self.dim))
         grid = _convolve(grid, kernel, tf.convert_to_tensor(convolution.bias))
-        return tf.reshape(grid, (shape[0], -1, self.dim))
+        return tf.reshape(grid, shape)
 
 
 def _convolve(grid: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
