@@ -38,6 +38,7 @@ LAYERS = {
     "models.layers.dense": -1,
     "models.layers.depthwise": -0.5,
     "models.layers.drop_path": -0.5,
+    "models.layers.dropout": -0.5,
     "models.layers.normalization": -0.5,
     "models.layers.upsampling": -0.5,
     "models.layers.decode_head": 0,

@@ -300,6 +300,58 @@ def test_drop_path_keeps_dtype_and_mean(dtype):
     assert np.mean(tf.cast(result, tf.float32)) == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+@pytest.mark.parametrize("shape", [(256, 64, 5), (None, None, 5)])
+def test_relu_dropout_scales_kept_values_and_their_gradient(shape, dtype):
+    values = tf.cast(tf.random.stateless_normal((256, 64, 5), (0, 9)), dtype)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, dtype)])
+    def value_and_gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layers.relu_dropout(x, 0.3)
+        return y, tape.gradient(y, x, output_gradients=tf.sin(x))
+
+    result, gradient = (tf.cast(each, tf.float32).numpy() for each in value_and_gradient(values))
+    values = tf.cast(values, tf.float32).numpy()
+    is_kept, is_positive = result > 0, values > 0
+    assert not is_kept[~is_positive].any()
+    assert (result >= 0).all()
+    assert is_kept[is_positive].mean() == pytest.approx(0.7, abs=0.01)
+    tolerance = {tf.float32: 1e-4, tf.bfloat16: 0.02}[dtype]
+    np.testing.assert_allclose(result[is_kept], values[is_kept] / 0.7, rtol=tolerance)
+    np.testing.assert_allclose(
+        gradient, np.where(is_kept, np.sin(values) / 0.7, 0), rtol=tolerance, atol=1e-6
+    )
+
+
+def test_relu_dropout_draws_anew_and_again_from_the_same_seed():
+    draw = tf.function(lambda: layers.relu_dropout(tf.ones((50, 3)), 0.5))
+
+    def draw_two():
+        tf.random.set_seed(4)
+        return draw().numpy(), draw().numpy()
+
+    first, second = draw_two()
+    assert set(np.unique(first)) == {0, 2}
+    assert not np.array_equal(first, second)
+    neighbours = (first[:, 0] > 0) == (first[:, 1] > 0)  # halves of the same random word
+    assert 0.2 < neighbours.mean() < 0.8
+    np.testing.assert_array_equal([first, second], draw_two())
+
+
+def test_the_decode_head_drops_only_in_training():
+    config = SegformerConfig(hidden_sizes=[4, 6, 8, 10], classifier_dropout_prob=0.5)
+    head = layers.FusedDecodeHead(config)
+    features = [
+        tf.random.stateless_normal((1, 16 >> stage, 16 >> stage, size), (stage, 3))
+        for stage, size in enumerate(config.hidden_sizes)
+    ]
+    runs = {training: [head(features, training=training) for _ in "ab"] for training in (0, 1)}
+    np.testing.assert_array_equal(*runs[0])
+    assert not np.allclose(*runs[1])
+
+
 def test_layer_norm_of_half_precision_has_float32_statistics():
     # Their squares overflow float16, and bfloat16 holds 3 digits of their mean.
     values = np.random.default_rng(5).normal(2000, 300, size=(8, 16)).astype(np.float16)
@@ -340,6 +392,30 @@ def test_gelu_of_half_precision_rounds_once(dtype):
     np.testing.assert_allclose(
         *(tf.cast(each, tf.float32).numpy() for each in (result, expected)), rtol=0.02, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+@pytest.mark.parametrize("shape", [(2, 7, 3), (None, None, 3)])
+def test_dense_of_gelu_equals_keras_dense_of_tensorflows_gelu(shape, is_compiled):
+    mine, theirs = layers.GeluDense(5), tf.keras.layers.Dense(5)
+    for layer in (mine, theirs):
+        layer.build((None, None, 3))
+    theirs.set_weights([np.cos(np.arange(15.0)).reshape(3, 5), np.arange(5.0)])
+    mine.set_weights(theirs.get_weights())
+
+    def value_and_gradients(x, function, layer):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        return y, tape.gradient(y, [x, *layer.weights], output_gradients=tf.cos(y))
+
+    run = functools.partial(value_and_gradients, function=mine, layer=mine)
+    if is_compiled:
+        run = tf.function(run, input_signature=[tf.TensorSpec(shape, tf.float32)])
+    values = tf.random.stateless_normal((2, 7, 3), (0, 8), stddev=3.0)
+    expected = value_and_gradients(values, lambda x: theirs(tf.nn.gelu(x)), theirs)
+    for each, other in zip(tf.nest.flatten(run(values)), tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(each.numpy(), other.numpy(), rtol=1e-5, atol=1e-5)
 
 
 NO_RATES = {

@@ -9,12 +9,13 @@ import tensorflow as tf
 from transformers import SegformerConfig
 from transformers.models.segformer import modeling_tf_segformer as hf
 
-from tfseg.models.layers.activation import gelu
+from tfseg.models.layers.activation import GeluDense, gelu
 from tfseg.models.layers.attention import EfficientSelfAttention, attend
 from tfseg.models.layers.decode_head import FusedDecodeHead
 from tfseg.models.layers.dense import Dense
 from tfseg.models.layers.depthwise import DepthwiseConv
 from tfseg.models.layers.drop_path import DropPath
+from tfseg.models.layers.dropout import relu_dropout
 from tfseg.models.layers.normalization import LayerNorm
 from tfseg.models.layers.upsampling import sum_upsampled
 
@@ -24,9 +25,11 @@ __all__ = [
     "DropPath",
     "EfficientSelfAttention",
     "FusedDecodeHead",
+    "GeluDense",
     "LayerNorm",
     "attend",
     "gelu",
+    "relu_dropout",
     "sum_upsampled",
     "use_exact_layers",
 ]
@@ -64,7 +67,15 @@ def _replace_in_block(block: hf.TFSegformerLayer, config: SegformerConfig, stage
     _replace(block.mlp, "dense1", "dense2")
     block.mlp.depthwise_convolution = DepthwiseConv(block.mlp.hidden_features, name="dwconv")
     if config.hidden_act == "gelu":
-        block.mlp.intermediate_act_fn = gelu
+        _fuse_gelu(block.mlp)
+
+
+def _fuse_gelu(mlp: hf.TFSegformerMixFFN) -> None:
+    if mlp.dropout.rate:  # between the two, so that they stay apart
+        mlp.intermediate_act_fn = gelu
+    else:
+        mlp.intermediate_act_fn = lambda hidden_states: hidden_states
+        mlp.dense2 = GeluDense(mlp.dense2.units, name=mlp.dense2.name)
 
 
 def _replace(parent: tf.keras.layers.Layer, *names: str) -> None:

@@ -9,6 +9,7 @@ from transformers import SegformerConfig
 from transformers.models.segformer import modeling_tf_segformer as hf
 
 from tfseg.models.layers.dense import PointwiseConv, project
+from tfseg.models.layers.dropout import relu_dropout
 from tfseg.models.layers.upsampling import sum_upsampled
 
 
@@ -50,7 +51,8 @@ class FusedDecodeHead(hf.TFSegformerDecodeHead):
         fused = sum_upsampled(maps[0], maps[1:], bias)
         if training:
             fused = self.batch_norm(fused, training=True)
-        fused = self.dropout(self.activation(fused), training=training)
+        is_dropping = training and self.dropout.rate
+        fused = relu_dropout(fused, self.dropout.rate) if is_dropping else self.activation(fused)
         return tf.cast(self.classifier(fused), tf.float32)
 
     def _fused_kernels(self) -> tuple[list[tf.Tensor], tf.Tensor]:
