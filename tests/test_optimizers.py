@@ -149,3 +149,25 @@ def test_steps_equal_pytorchs_adamw():
         optimizer.apply_gradients([(tf.constant(gradient), mine)])
         np.testing.assert_allclose(mine.numpy(), theirs.detach().numpy(), rtol=0, atol=2e-6)
     assert np.abs(mine.numpy() - start).max() > 0.01
+
+
+def test_steps_are_the_same_under_a_distribution_strategy():
+    start, gradients = tf.constant([1.0, -2.0]), [tf.constant([0.3, -0.1]), tf.constant([0.1, 0.2])]
+
+    def train(strategy):
+        with strategy.scope():
+            variable = tf.Variable(start, name="kernel")
+            optimizer = build_optimizer(
+                build_schedule("polynomial", learning_rate=0.1, total_steps=4),
+                weight_decay=0.1,
+                gradient_clip_norm=1.0,
+            )
+            optimizer.build([variable])
+        step = tf.function(lambda gradient: optimizer.apply_gradients([(gradient, variable)]))
+        for gradient in gradients:
+            strategy.run(step, (gradient,))
+        return variable.numpy()
+
+    mirrored = train(tf.distribute.MirroredStrategy(["/cpu:0"]))
+    np.testing.assert_allclose(mirrored, train(tf.distribute.get_strategy()), rtol=1e-6)
+    assert np.abs(mirrored - start).min() > 0.01
