@@ -1,6 +1,7 @@
 """A SegFormer of a few thousand weights, images for it, and a finished run of it."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +11,15 @@ import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is import
 
 NUM_TRAIN_BOXES, NUM_EVAL_BOXES = 12, 5
 BOX_NAMES = ("floor", "box", "light")
+
+
+def pytest_configure(config):
+    """Has XLA compile without LLVM's optimisations, which take longer than tiny tensors need.
+
+    The slow tests keep them.
+    """
+    if config.option.markexpr == "not slow":
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
 @pytest.fixture(scope="session")
