@@ -15,7 +15,7 @@ class AdamW(tf.keras.optimizers.AdamW):
 
     Keras's step is a dozen passes over each of 200 variables; TensorFlow's own Adam kernel does the
     same arithmetic in one, on the same slots. What depends on the step alone is computed once, not
-    for each variable: the graph of a training step has 5000 operations instead of 8000.
+    for each variable, which makes the graph of a training step 2500 operations smaller.
     https://arxiv.org/abs/1711.05101
     """
 
