@@ -218,11 +218,15 @@ def start_training(boxes_dir, init_from, model_dir, epochs):
 def test_a_killed_run_goes_on_and_ends_as_an_uninterrupted_one(
     boxes_dir, plain_model_dir, tmp_path
 ):
-    """Kills a run after its second checkpoint; the resumed one must see the same batches."""
+    """Kills a run after its second checkpoint; the resumed one must see the same batches.
+
+    A checkpoint counts once its name stands in the folder's `checkpoint` file, which is written
+    after its index: the third index says so of the second.
+    """
     whole = start_training(boxes_dir, plain_model_dir, tmp_path / "whole", 60)
     assert whole.wait(timeout=300) == 0
     killed = start_training(boxes_dir, plain_model_dir, tmp_path / "killed", 60)
-    while not (tmp_path / "killed" / "checkpoints" / "ckpt-2.index").exists():
+    while not (tmp_path / "killed" / "checkpoints" / "ckpt-3.index").exists():
         assert killed.poll() is None
         time.sleep(0.05)
     os.kill(killed.pid, signal.SIGKILL)
