@@ -118,7 +118,13 @@ def plain_model_dir(tiny_model, tmp_path_factory):
 
 
 def make_boxes_config(boxes_dir, init_from, model_dir, **training):
-    from tfseg.config import DataConfig, ModelConfig, RunConfig, TrainConfig, TrainingConfig
+    from tfseg.config.sections import (
+        DataConfig,
+        ModelConfig,
+        RunConfig,
+        TrainConfig,
+        TrainingConfig,
+    )
 
     return TrainConfig(
         data=DataConfig(dataset=f"folder:{boxes_dir}", image_size=(64, 64)),
@@ -133,8 +139,8 @@ def make_boxes_config(boxes_dir, init_from, model_dir, **training):
 @pytest.fixture(scope="session")
 def boxes_run(boxes_dir, plain_model_dir, tmp_path_factory):
     """(folder, config, figures) of a training that has ended; tests must not change it."""
-    from tfseg import train_lib
+    from tfseg.training import run as training_run
 
     model_dir = tmp_path_factory.mktemp("runs") / "boxes"
     config = make_boxes_config(boxes_dir, plain_model_dir, model_dir)
-    return model_dir, config, train_lib.run_training(config)
+    return model_dir, config, training_run.run_training(config)

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.serving.test_bundle import run_cpp_loader
-from tfseg import predict_lib, train_lib
-from tfseg.config import (
+from tfseg.config.sections import (
     DataConfig,
     ModelConfig,
     PredictConfig,
@@ -20,6 +19,8 @@ from tfseg.config import (
     TrainDataConfig,
     TrainingConfig,
 )
+from tfseg.serving import prediction
+from tfseg.training import run as training_run
 
 CAMVID = Path(__file__).parents[2] / "shared" / "data" / "camvid"
 pytestmark = [
@@ -38,7 +39,7 @@ def run(tmp_path_factory):
         training=TrainingConfig(epochs=8),
         run=RunConfig(model_dir=str(model_dir), eval_every=4),
     )
-    return model_dir, train_lib.run_training(config)
+    return model_dir, training_run.run_training(config)
 
 
 def test_photographs_are_learned(run):
@@ -52,7 +53,7 @@ def test_the_cpp_loader_gives_what_predict_writes_for_photographs(run, tmp_path)
     model_dir, _ = run
     photo = sorted((CAMVID / "images" / "val").iterdir())[0]
     config = PredictConfig(model=str(model_dir / "best"), output_dir=str(tmp_path))
-    (result,) = predict_lib.run_prediction(config, [str(photo)])
+    (result,) = prediction.run_prediction(config, [str(photo)])
     predicted = np.asarray(Image.open(tmp_path / f"{photo.stem}_classes.png"))
     report = run_cpp_loader(model_dir / "saved_model" / "1", "serving_default", photo)
     (encoded,) = report["outputs"]["mask_png_bytes"]

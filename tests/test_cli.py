@@ -7,8 +7,15 @@ import sys
 import pytest
 from absl import flags
 
-from tfseg import cli, config_io
-from tfseg.config import EvalConfig, ExportConfig, PredictConfig, TrainConfig, TrainingConfig
+from tfseg import cli
+from tfseg.config import serialization
+from tfseg.config.sections import (
+    EvalConfig,
+    ExportConfig,
+    PredictConfig,
+    TrainConfig,
+    TrainingConfig,
+)
 from tfseg.errors import UserError
 
 DEFINERS = {
@@ -107,7 +114,7 @@ def test_flagfile_repeats_the_run(tmp_path):
         )
     )
     file = tmp_path / "train.flags"
-    file.write_text(config_io.flagfile_text(config, "python -m tfseg.train --flagfile=..."))
+    file.write_text(serialization.flagfile_text(config, "python -m tfseg.train --flagfile=..."))
     assert parse(TrainConfig, f"--flagfile={file}") == config
     assert "--model_dir" not in file.read_text().split("\n", 1)[1]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from tfseg import cli, resolution
-from tfseg.config import TrainConfig
+from tfseg import cli
+from tfseg.config.sections import TrainConfig
 from tfseg.data.catalog import get_dataset_spec
+from tfseg.training import resolution
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "flags").glob("*.flags"))

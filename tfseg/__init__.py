@@ -1,7 +1,7 @@
 """tfseg: fine-tune SegFormer with TensorFlow and Keras, and serve it with TF Serving.
 
-Submodules load on first use, so `import tfseg` costs nothing and `tfseg.train_lib.run_training`
-works without further imports.
+Everything loads on first use, so `import tfseg` costs nothing and
+`tfseg.training.run_training(config)` works without further imports.
 """
 
 import importlib
@@ -13,10 +13,18 @@ __version__ = "0.1.0"
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 
-def lazy_submodules(package: str):
-    """Returns a module `__getattr__` that imports `package`'s submodules on first use (PEP 562)."""
+def lazy_door(package: str, **modules: str):
+    """Returns a package's `__getattr__`, which imports what is asked for on first use (PEP 562).
 
-    def load_submodule(name: str):
+    Args:
+        package: `__name__` of the package.
+        **modules: Public name -> the module of the package that defines it. The package's modules
+            are reached by their own names without being listed.
+    """
+
+    def load(name: str):
+        if name in modules:
+            return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
         try:
             return importlib.import_module(f"{package}.{name}")
         except ModuleNotFoundError as error:
@@ -24,7 +32,7 @@ def lazy_submodules(package: str):
                 raise
             raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
 
-    return load_submodule
+    return load
 
 
-__getattr__ = lazy_submodules(__name__)
+__getattr__ = lazy_door(__name__)

@@ -18,8 +18,8 @@ from typing import Any
 from absl import app, flags
 from absl import logging as absl_logging
 
-from tfseg import config as config_lib
-from tfseg import config_io, validation
+from tfseg.config import sections as config_lib
+from tfseg.config import serialization, validation
 from tfseg.errors import UserError
 
 # Read by the C++ and Hub libraries when they are imported: errors only.
@@ -64,7 +64,7 @@ class _TupleParser(flags.ArgumentParser):
 
 class _TupleSerializer(flags.ArgumentSerializer):
     def serialize(self, value: tuple) -> str:
-        return config_io.format_value(value)
+        return serialization.format_value(value)
 
 
 class _OptionalParser(flags.ArgumentParser):

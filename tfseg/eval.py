@@ -3,13 +3,13 @@
 from absl import flags
 
 from tfseg import cli
-from tfseg.config import EvalConfig
+from tfseg.config.sections import EvalConfig
 
 
 def main(_):
     config = cli.config_from_flags(EvalConfig)
-    eval_lib = cli.import_quietly("tfseg.eval_lib")  # only now: it loads TensorFlow
-    eval_lib.run_evaluation(config)
+    run = cli.import_quietly("tfseg.evaluation.run")  # only now: it loads TensorFlow
+    run.run_evaluation(config)
 
 
 if __name__ == "__main__":

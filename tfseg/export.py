@@ -3,14 +3,14 @@
 from absl import flags
 
 from tfseg import cli
-from tfseg.config import ExportConfig
+from tfseg.config.sections import ExportConfig
 
 
 def main(_):
     config = cli.config_from_flags(ExportConfig)
-    export_lib = cli.import_quietly("tfseg.export_lib")  # only now: it loads TensorFlow
+    export = cli.import_quietly("tfseg.serving.export")  # only now: it loads TensorFlow
 
-    print(f"wrote {export_lib.run_export(config)}")
+    print(f"wrote {export.run_export(config)}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from absl import flags
 
 from tfseg import cli
-from tfseg.config import PredictConfig
+from tfseg.config.sections import PredictConfig
 from tfseg.errors import UserError
 
 
@@ -11,8 +11,8 @@ def main(argv):
     config = cli.config_from_flags(PredictConfig)
     if not argv[1:]:
         raise UserError("no image given: name files or folders after the flags, e.g. cat.jpg")
-    predict_lib = cli.import_quietly("tfseg.predict_lib")  # only now: it loads TensorFlow
-    predict_lib.run_prediction(config, argv[1:])
+    prediction = cli.import_quietly("tfseg.serving.prediction")  # only now: it loads TensorFlow
+    prediction.run_prediction(config, argv[1:])
 
 
 if __name__ == "__main__":

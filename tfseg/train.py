@@ -3,13 +3,13 @@
 from absl import flags
 
 from tfseg import cli
-from tfseg.config import TrainConfig
+from tfseg.config.sections import TrainConfig
 
 
 def main(_):
     config = cli.config_from_flags(TrainConfig)
-    train_lib = cli.import_quietly("tfseg.train_lib")  # only now: it loads TensorFlow
-    train_lib.run_training(config)
+    run = cli.import_quietly("tfseg.training.run")  # only now: it loads TensorFlow
+    run.run_training(config)
 
 
 if __name__ == "__main__":

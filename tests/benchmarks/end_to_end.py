@@ -1,6 +1,6 @@
 """Seconds an epoch from files to weights: `python -m tests.benchmarks.end_to_end`.
 
-tfseg: `train_lib.fit`, which scores the mean IoU after each epoch and saves a checkpoint. The peer:
+tfseg's training scores the mean IoU after each epoch and saves a checkpoint. The peer is
 transformers' TensorFlow model in the loop of its Keras example, which computes the validation loss
 and saves nothing. Neither augments. The first epoch, which traces graphs and fills caches, is left
 out. https://keras.io/examples/vision/segformer/
@@ -40,8 +40,8 @@ def measure(work, folder, rounds):
 def train_tfseg(work: Work, weights: Path, photographs: Path) -> float:
     import tempfile
 
-    from tfseg import config as configs
-    from tfseg import train_lib
+    from tfseg.config import sections as configs
+    from tfseg.training import run as training_run
 
     with tempfile.TemporaryDirectory() as model_dir:
         config = configs.TrainConfig(
@@ -58,8 +58,8 @@ def train_tfseg(work: Work, weights: Path, photographs: Path) -> float:
             ),
             run=configs.RunConfig(model_dir=model_dir, keep_checkpoints=work.steps + 1),
         )
-        run = train_lib.open_run(config)
-        train_lib.fit(train_lib.build_model(run), run)
+        run = training_run.open_run(config)
+        training_run.fit(training_run.build_model(run), run)
         # An epoch ends with its checkpoint.
         ends = sorted(
             path.stat().st_mtime_ns / 1e9 for path in Path(model_dir).glob("checkpoints/*.index")

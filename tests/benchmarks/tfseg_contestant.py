@@ -1,4 +1,4 @@
-"""tfseg, as `tfseg.train_lib` trains it and TF Serving runs it."""
+"""tfseg, as `tfseg.training` trains it and TF Serving runs it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from tests.benchmarks.works import LEARNING_RATE, WEIGHT_DECAY, load_batch
-from tfseg import optimizers
-from tfseg.losses import SegmentationCrossEntropy
+from tfseg.losses.cross_entropy import SegmentationCrossEntropy
 from tfseg.models import segformer
 from tfseg.serving import module
+from tfseg.training import optimizers
 
 
 def build_train_step(folder: Path, variant: str) -> Callable[[], float]:

@@ -54,8 +54,8 @@ def test_unknown_names(name, message):
     [
         ("tfds:cityscapes/semantic_segmentation:1.0.0", "tfds",
          "cityscapes/semantic_segmentation:1.0.0"),
-        ("hf:someone/pictures", "hub", "someone/pictures"),
-        ("hf:/data/pictures", "hub", "/data/pictures"),
+        ("hf:someone/pictures", "huggingface", "someone/pictures"),
+        ("hf:/data/pictures", "huggingface", "/data/pictures"),
     ],
 )  # fmt: skip
 def test_prefixes(name, source, path, names_file):

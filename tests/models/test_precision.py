@@ -7,13 +7,14 @@ import pytest
 import tensorflow as tf
 from transformers import SegformerConfig
 
-from tfseg import callbacks, evaluation, optimizers, run_directory
-from tfseg.config import DataConfig, TrainConfig, TrainDataConfig
+from tfseg.config.sections import DataConfig, TrainConfig, TrainDataConfig
 from tfseg.data import pipeline
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing
-from tfseg.losses import SegmentationCrossEntropy
+from tfseg.evaluation import evaluator
+from tfseg.losses.cross_entropy import SegmentationCrossEntropy
 from tfseg.models import checkpoint, initializers, segformer
+from tfseg.training import callbacks, optimizers, run_directory
 
 LABELS = LabelSpec(("dark", "red", "green", "blue"))
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -209,7 +210,7 @@ def loss_on_shapes(precision):
     eval_batches = pipeline.build_evaluation(
         eval_examples, preprocessing, spec.labels, batch_size=8
     )
-    return evaluation.Evaluator(model, spec.labels).evaluate(eval_batches).loss
+    return evaluator.Evaluator(model, spec.labels).evaluate(eval_batches).loss
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
-from tfseg.losses import SegmentationCrossEntropy
+from tfseg.losses.cross_entropy import SegmentationCrossEntropy
 from tfseg.models import checkpoint, segformer, weights
 
 LABELS = LabelSpec(("sky", "road", "tree", "car", "person"))

@@ -12,10 +12,9 @@ import pytest
 from PIL import Image
 
 import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
-from tfseg import predict_lib
-from tfseg.config import PredictConfig
+from tfseg.config.sections import PredictConfig
 from tfseg.errors import UserError
-from tfseg.serving import bundle
+from tfseg.serving import bundle, prediction
 
 import tensorflow as tf  # isort: skip  (after tfseg)
 from tensorflow.core.protobuf import saved_model_pb2  # isort: skip
@@ -76,7 +75,7 @@ def test_cpp_loader_gives_the_pixels_that_predict_writes(
     for seed, path in enumerate(paths):
         Image.fromarray(make_image(75 + 40 * seed, 101, seed)).save(path)
     config = PredictConfig(model=tiny_model_dir, output_dir=str(tmp_path / "out"))
-    predict_lib.run_prediction(config, [str(path) for path in paths])
+    prediction.run_prediction(config, [str(path) for path in paths])
     report = run_cpp_loader(bundle_dir, "serving_default", *paths)
     assert report["modules"] == []
     for path, encoded in zip(paths, report["outputs"]["mask_png_bytes"], strict=True):

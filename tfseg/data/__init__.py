@@ -1,5 +1,8 @@
-"""Data sets, labels, transforms and the tf.data pipeline."""
+"""The room of data: what mask values mean, where examples come from, and the way to batches.
 
-from tfseg import lazy_submodules
+Its door: `get_dataset_spec(name)`.
+"""
 
-__getattr__ = lazy_submodules(__name__)
+from tfseg import lazy_door
+
+__getattr__ = lazy_door(__name__, get_dataset_spec="catalog")

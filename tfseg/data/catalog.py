@@ -21,7 +21,8 @@ class DatasetSpec:
 
     Attributes:
         name: What the user typed after `--dataset=`.
-        source: `shapes`, `tfds`, `hub` or `folder`: the module of `data/sources` that reads it.
+        source: `shapes`, `tfds`, `huggingface` or `folder`: the module of
+            `data/sources` that reads it.
         path: TFDS name with optional version, Hub id or folder; what the source opens.
         labels: Its classes.
         train_split: Split to train on, in the source's own syntax.
@@ -70,7 +71,7 @@ _NAMED = {
         mask_key="segmentation_mask",
     ),
 }
-_PREFIXES = {"tfds": "tfds", "hf": "hub", "folder": "folder"}
+_PREFIXES = {"tfds": "tfds", "hf": "huggingface", "folder": "folder"}
 
 
 def get_dataset_spec(

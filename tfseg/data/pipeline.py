@@ -12,7 +12,7 @@ import logging
 
 import tensorflow as tf
 
-from tfseg.config import DataConfig, TrainDataConfig
+from tfseg.config.sections import DataConfig, TrainDataConfig
 from tfseg.data import augmentation, catalog, transforms
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
@@ -105,9 +105,11 @@ def _load_source(
         from tfseg.data.sources import tfds
 
         return tfds.load(spec.path, split, data_dir=config.data_dir, **keys)
-    from tfseg.data.sources import hub
+    from tfseg.data.sources import huggingface
 
-    return hub.load(spec.path, split, spec.labels, on_bad_example=config.on_bad_example, **keys)
+    return huggingface.load(
+        spec.path, split, spec.labels, on_bad_example=config.on_bad_example, **keys
+    )
 
 
 def _skip_bad(examples: tf.data.Dataset) -> tf.data.Dataset:

@@ -1,5 +1,8 @@
-"""SegFormer for Keras: the only package that knows transformers."""
+"""The room of the model: SegFormer for Keras, its layers, weights and checkpoint folders.
 
-from tfseg import lazy_submodules
+Only this room knows transformers. Its door: `load_model(folder_or_hub_id)`.
+"""
 
-__getattr__ = lazy_submodules(__name__)
+from tfseg import lazy_door
+
+__getattr__ = lazy_door(__name__, load_model="segformer")

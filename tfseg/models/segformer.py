@@ -17,7 +17,8 @@ from transformers.models.segformer import modeling_tf_segformer as hf
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing, resize_logits
 from tfseg.errors import UserError
-from tfseg.models import checkpoint, initializers, layers, weights
+from tfseg.models import checkpoint, initializers, weights
+from tfseg.models.network import use_exact_layers
 
 # Table 6 of the paper: channels a stage, blocks a stage, channels of the decode head.
 _SMALL, _LARGE = (32, 64, 160, 256), (64, 128, 320, 512)
@@ -65,7 +66,7 @@ class Segformer(tf.keras.Model):
         self.upsample_logits = True
         with _dtype_policy(precision):
             self.network = hf.TFSegformerForSemanticSegmentation(config)
-            layers.use_exact_layers(self.network)
+            use_exact_layers(self.network)
         self.network.build_in_name_scope()
         self.built = True
 

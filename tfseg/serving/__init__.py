@@ -1,5 +1,8 @@
-"""The SavedModel that TF Serving loads."""
+"""The room of use: the SavedModel for TF Serving, and predictions for image files.
 
-from tfseg import lazy_submodules
+Its door: `run_export(config)` and `run_prediction(config, files)`.
+"""
 
-__getattr__ = lazy_submodules(__name__)
+from tfseg import lazy_door
+
+__getattr__ = lazy_door(__name__, run_export="export", run_prediction="prediction")

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tfseg
 from tfseg.data.transforms import decode_image
 from tfseg.models.segformer import Segformer
-from tfseg.upsampled_logits import classify_pixels, rate_pixels
+from tfseg.models.upsampled_logits import classify_pixels, rate_pixels
 
 
 class ServingModule(tf.Module):

@@ -1,5 +1,5 @@
-"""One module a place that examples come from."""
+"""Where examples come from: one module for each kind of source."""
 
-from tfseg import lazy_submodules
+from tfseg import lazy_door
 
-__getattr__ = lazy_submodules(__name__)
+__getattr__ = lazy_door(__name__)

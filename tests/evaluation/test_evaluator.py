@@ -1,0 +1,165 @@
+"""Scores equal figures counted in NumPy, mask by mask at its own size."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.data.labels import LabelSpec
+from tfseg.errors import UserError
+from tfseg.evaluation.evaluator import Evaluator, figures_to_json
+from tfseg.evaluation.mean_iou import compute_mean_iou
+
+VOID = 255
+SIZES = ((64, 96), (30, 41), (80, 50), (17, 90), (64, 96))
+
+
+@pytest.fixture(scope="module")
+def labels(tiny_model):
+    return tiny_model.labels
+
+
+@pytest.fixture(scope="module")
+def evaluator(tiny_model, labels):
+    return Evaluator(tiny_model, labels)
+
+
+@pytest.fixture(scope="module")
+def examples(labels):
+    """Normalised images at the model's size and masks of differing sizes with void pixels."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(len(SIZES), 64, 96, 3)).astype(np.float32)
+    masks = [rng.integers(0, labels.num_classes, size).astype(np.int32) for size in SIZES]
+    for mask in masks:
+        mask[rng.random(mask.shape) < 0.2] = VOID
+    return list(zip(images, masks, strict=True))
+
+
+def batches_of(examples, batch_size, void=VOID):
+    """Batches as the pipeline builds them: masks padded with void to the batch's largest."""
+
+    def generate():
+        for image, mask in examples:
+            yield image, mask, np.array(mask.shape, np.int32)
+
+    signature = (
+        tf.TensorSpec((64, 96, 3), tf.float32),
+        tf.TensorSpec((None, None), tf.int32),
+        tf.TensorSpec((2,), tf.int32),
+    )
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    shapes = ((64, 96, 3), (None, None), (2,))
+    return dataset.padded_batch(batch_size, shapes, padding_values=(0.0, void, 0))
+
+
+def score_by_hand(model, examples):
+    """Class maps at each mask's size, and the losses of all valid pixels in float64."""
+    class_maps, losses = [], []
+    for image, mask in examples:
+        logits = tf.image.resize(model.quarter_logits(image[None]), mask.shape).numpy()[0]
+        class_maps.append(logits.argmax(-1))
+        logits = logits.astype(float)[mask != VOID]
+        log_sums = np.log(np.exp(logits).sum(-1))
+        losses.append(log_sums - logits[np.arange(len(logits)), mask[mask != VOID]])
+    return class_maps, np.concatenate(losses)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_figures_equal_those_counted_by_hand(evaluator, tiny_model, examples, labels, batch_size):
+    scores = evaluator.evaluate(batches_of(examples, batch_size))
+    class_maps, losses = score_by_hand(tiny_model, examples)
+    masks = [mask for _, mask in examples]
+    expected = compute_mean_iou(
+        predictions=class_maps,
+        references=masks,
+        num_labels=labels.num_classes,
+        ignore_index=VOID,
+    )
+    figures = scores.figures(labels.names)
+    for name in ("mean_iou", "mean_accuracy", "overall_accuracy"):
+        assert figures[name] == pytest.approx(expected[name], abs=1e-9)
+    for index, name in enumerate(labels.names):
+        assert figures[f"iou_{name}"] == pytest.approx(expected["per_category_iou"][index])
+    assert figures["loss"] == scores.loss == pytest.approx(losses.mean(), rel=1e-5)
+    assert scores.num_examples == len(examples)
+    assert scores.confusion.sum() == sum(np.sum(mask != VOID) for mask in masks)
+
+
+def test_the_confusion_matrix_holds_truth_by_prediction(evaluator, tiny_model, examples, labels):
+    confusion = evaluator.evaluate(batches_of(examples[:2], 2)).confusion
+    expected = np.zeros((labels.num_classes,) * 2, np.int64)
+    class_maps, _ = score_by_hand(tiny_model, examples[:2])
+    for class_map, (_, mask) in zip(class_maps, examples[:2], strict=True):
+        np.add.at(expected, (mask[mask != VOID], class_map[mask != VOID]), 1)
+    np.testing.assert_array_equal(confusion, expected)
+    assert np.count_nonzero(expected.sum(0)) > 1
+
+
+def test_the_loss_weighs_pixels_and_not_batches(evaluator, tiny_model, examples):
+    """A batch of one image of a few valid pixels does not count as much as a full one."""
+    image, mask = examples[1]
+    sparse = np.full_like(mask, VOID)
+    sparse[0, :3] = 0
+    mixed = [examples[0], (image, sparse)]
+    _, losses = score_by_hand(tiny_model, mixed)
+    for batch_size in (1, 2):
+        scores = evaluator.evaluate(batches_of(mixed, batch_size))
+        assert scores.loss == pytest.approx(losses.mean(), rel=1e-5)
+
+
+def test_an_evaluation_starts_from_zero(evaluator, examples):
+    first = evaluator.evaluate(batches_of(examples[:2], 2))
+    evaluator.evaluate(batches_of(examples, 2))
+    again = evaluator.evaluate(batches_of(examples[:2], 2))
+    assert (again.loss, again.num_examples) == (first.loss, 2)
+    np.testing.assert_array_equal(again.confusion, first.confusion)
+
+
+@pytest.fixture
+def own_model(tiny_model_dir, examples):
+    """A model of its own, which a test may change."""
+    from tfseg.models import segformer
+
+    return segformer.load_model(tiny_model_dir), batches_of(examples[:2], 2)
+
+
+def test_an_evaluation_sees_the_weights_of_its_time(own_model, labels):
+    model, batches = own_model
+    evaluator = Evaluator(model, labels)
+    before = evaluator.evaluate(batches).confusion
+    bias = model.network.decode_head.classifier.bias
+    bias.assign([0.0, 0.0, 1e4, 0.0, 0.0])
+    after = evaluator.evaluate(batches).confusion
+    assert after[:, 2].sum() == after.sum() == before.sum()
+    assert before[:, 2].sum() < before.sum()
+
+
+@pytest.mark.parametrize("count", [3, 0])
+def test_a_data_set_without_a_valid_pixel_is_refused(evaluator, examples, count):
+    void = [(image, np.full_like(mask, VOID)) for image, mask in examples]
+    with pytest.raises(UserError, match=rf"every pixel of the {count} eval examples is void"):
+        evaluator.evaluate(batches_of(void, 3).take(1 if count else 0))
+
+
+def test_a_negative_ignore_index(tiny_model, examples):
+    labels = LabelSpec(tiny_model.labels.names, ignore_index=-1)
+    negative = [(image, np.where(mask == VOID, -1, mask)) for image, mask in examples]
+    scores = Evaluator(tiny_model, labels).evaluate(batches_of(negative, 3, void=-1))
+    _, losses = score_by_hand(tiny_model, examples)
+    assert scores.loss == pytest.approx(losses.mean(), rel=1e-5)
+    assert scores.confusion.sum() == len(losses)
+
+
+def test_dropout_and_batch_statistics_rest_while_scoring(evaluator, tiny_model, examples):
+    before = [variable.numpy() for variable in tiny_model.non_trainable_variables]
+    first, second = (evaluator.evaluate(batches_of(examples, 2)).loss for _ in range(2))
+    assert first == second
+    for variable, value in zip(tiny_model.non_trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_figures_that_do_not_exist_are_null_in_json():
+    text = figures_to_json({"loss": 0.5, "iou_cat": math.nan, "dataset": "pets"})
+    assert json.loads(text) == {"loss": 0.5, "iou_cat": None, "dataset": "pets"}

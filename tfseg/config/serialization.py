@@ -1,0 +1,82 @@
+"""Configurations as text: JSON, flag values, and what differs between two of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from tfseg.config.sections import TrainConfig
+from tfseg.config.validation import join
+from tfseg.errors import UserError
+
+
+def to_json(config: Any) -> str:
+    """Returns the configuration as indented JSON, sections as objects."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def train_config_from_json(text: str) -> TrainConfig:
+    """Rebuilds a `TrainConfig` from `to_json`'s text.
+
+    Raises:
+        UserError: The text is no such JSON, or a field of it is unknown.
+    """
+    try:
+        values = json.loads(text)
+        sections = {
+            section.name: type(section.default)(
+                **{key: _as_tuple(value) for key, value in values[section.name].items()}
+            )
+            for section in dataclasses.fields(TrainConfig)
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"not a configuration that this version of tfseg wrote: {error}; "
+            "choose another --model_dir"
+        ) from error
+    return TrainConfig(**sections)
+
+
+def changed_fields(old: TrainConfig, new: TrainConfig) -> list[str]:
+    """Returns `"--name=old, now new"` for each field that a resumed run must not change."""
+    changes = []
+    for section in dataclasses.fields(TrainConfig):
+        old_section, new_section = getattr(old, section.name), getattr(new, section.name)
+        for field in dataclasses.fields(old_section):
+            before, after = getattr(old_section, field.name), getattr(new_section, field.name)
+            if before != after and not field.metadata.get("resumable"):
+                changes.append(f"--{field.name}={format_value(before)}, now {format_value(after)}")
+    return changes
+
+
+def flagfile_text(config: TrainConfig, command: str) -> str:
+    """Returns a flagfile that repeats a run in a folder of its own.
+
+    Args:
+        config: Resolved; fields that name the run's folder are left out.
+        command: The command to state in the first line.
+    """
+    lines = [f"# Repeats this run: {command}"]
+    for section in dataclasses.fields(config):
+        values = getattr(config, section.name)
+        for field in dataclasses.fields(values):
+            if field.name in ("model_dir", "resume"):
+                continue
+            value = getattr(values, field.name)
+            if value is not None and value != ():
+                lines.append(f"--{field.name}={format_value(value)}")
+            elif field.default is not None and value is None:
+                lines.append(f"--{field.name}=none")
+    return "\n".join(lines) + "\n"
+
+
+def format_value(value: Any) -> str:
+    """Returns a value as its flag takes it: lists with commas, booleans in lower case."""
+    if isinstance(value, tuple):
+        return join(value)
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,8 @@
+"""The room of scores: confusion matrix, mean IoU, and the evaluation of a model.
+
+Its door: `run_evaluation(config)` and `compute_mean_iou(...)`.
+"""
+
+from tfseg import lazy_door
+
+__getattr__ = lazy_door(__name__, run_evaluation="run", compute_mean_iou="mean_iou")

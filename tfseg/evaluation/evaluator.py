@@ -1,0 +1,119 @@
+"""Scores a model over a data set: loss and confusion matrix, streamed in the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfseg.data.labels import LabelSpec
+from tfseg.errors import UserError
+from tfseg.evaluation.confusion_matrix import ConfusionMatrix
+from tfseg.evaluation.mean_iou import summarize_confusion
+from tfseg.losses.cross_entropy import cross_entropy_sum
+from tfseg.models.segformer import Segformer
+from tfseg.models.upsampled_logits import BAND_ROWS, map_bands
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What an evaluation measured.
+
+    Attributes:
+        loss: Mean cross-entropy over all pixels that are not void.
+        confusion: int64 `[num_classes, num_classes]`, truth by prediction, in pixels.
+        num_examples: Images that were scored.
+    """
+
+    loss: float
+    confusion: np.ndarray
+    num_examples: int
+
+    def figures(self, class_names: Sequence[str]) -> dict[str, float]:
+        """Returns `loss`, `mean_iou`, `mean_accuracy`, ... and `iou_<class>`, in [0, 1]."""
+        return {"loss": self.loss, **summarize_confusion(self.confusion, class_names)}
+
+
+class Evaluator:
+    """Scores a model on masks of their own size; the graph is traced once for all calls.
+
+    The logits of each image are resized to its mask, whatever size the model saw, and only then
+    turned into classes: what a user gets is what is scored.
+    """
+
+    def __init__(self, model: Segformer, labels: LabelSpec):
+        self._model = model
+        self._ignore_index = labels.ignore_index
+        self._confusion = ConfusionMatrix(
+            num_classes=labels.num_classes, ignore_index=labels.ignore_index
+        )
+        # float64 counts pixels exactly up to 2**53; float32 would stop at 2**24.
+        self._totals = tf.Variable(tf.zeros(3, tf.float64), trainable=False)
+        masks = tf.TensorSpec((None, None, None), tf.int32)
+        images = tf.TensorSpec((None, *model.preprocessing.image_size, 3), tf.float32)
+        sizes = tf.TensorSpec((None, 2), tf.int32)
+        self._step = tf.function(self._score_batch, input_signature=(images, masks, sizes))
+
+    def evaluate(self, batches: tf.data.Dataset) -> Scores:
+        """Scores every example of `pipeline.build_evaluation`'s batches once.
+
+        Raises:
+            UserError: Every pixel is void, so that there is nothing to score.
+        """
+        self._confusion.reset()
+        self._totals.assign(tf.zeros_like(self._totals))
+        for images, masks, sizes in batches:
+            self._step(images, masks, sizes)
+        loss, num_valid, num_examples = self._totals.numpy()
+        if not num_valid:
+            raise UserError(
+                f"every pixel of the {int(num_examples)} eval examples is void: the masks hold no "
+                "value that --id2label or the data set names"
+            )
+        return Scores(float(loss / num_valid), self._confusion.result(), int(num_examples))
+
+    def _score_batch(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> None:
+        logits = tf.cast(self._model.quarter_logits(images, training=False), tf.float32)
+
+        def score_one(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            height, width = tf.unstack(sizes[index])
+            return self._score_image(logits[index], masks[index, :height, :width])
+
+        count = tf.shape(images)[0]
+        losses, num_valid = tf.map_fn(
+            score_one,
+            tf.range(count),
+            fn_output_signature=(tf.float32, tf.float32),
+            parallel_iterations=1,  # bands are parallel already
+        )
+        totals = [tf.reduce_sum(tf.cast(part, tf.float64)) for part in (losses, num_valid)]
+        self._totals.assign_add(tf.stack([*totals, tf.cast(count, tf.float64)]))
+
+    def _score_image(self, logits: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Adds to the confusion matrix; returns the summed loss and the number of valid pixels."""
+        below = ((0, BAND_ROWS), (0, 0))  # rows of the last band that the image does not have
+        mask_and_void = tf.pad(mask, below, constant_values=self._ignore_index)
+
+        def score_band(band: tf.Tensor, first_row: tf.Tensor, _) -> tuple[tf.Tensor, tf.Tensor]:
+            band_mask = mask_and_void[None, first_row : first_row + BAND_ROWS]
+            self._confusion.update(band_mask, tf.argmax(band, -1, output_type=tf.int32))
+            return cross_entropy_sum(band_mask, band, self._ignore_index)
+
+        losses, num_valid = map_bands(
+            score_band, logits[None], tf.shape(mask), output_signature=(tf.float32, tf.float32)
+        )
+        return tf.reduce_sum(losses), tf.reduce_sum(num_valid)
+
+
+def figures_to_json(figures: Mapping[str, Any]) -> str:
+    """Returns figures as JSON; nan, which JSON does not know, becomes null."""
+    clean = {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in figures.items()
+    }
+    return json.dumps(clean, indent=2) + "\n"

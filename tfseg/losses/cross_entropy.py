@@ -1,0 +1,117 @@
+"""The segmentation loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfseg.losses import banded_cross_entropy
+
+
+class SegmentationCrossEntropy(tf.keras.losses.Loss):
+    """Mean cross-entropy over the pixels that are not void, weighted by class.
+
+    With `p = softmax(logits)`, `w` the class weights, `e` the label smoothing and `C` the number
+    of classes, a pixel of class `y` has the loss
+
+        (1 - e) * w[y] * -log p[y] + e / C * sum_c(w[c] * -log p[c])
+
+    and the mean divides by the sum of `w[y]` over the valid pixels, with logits resized to the
+    mask first: PyTorch's `CrossEntropyLoss(weight, ignore_index, label_smoothing)` as Hugging
+    Face's SegFormer applies it, except that a batch without a valid pixel, or with pixels of
+    weight 0 alone, gives 0 and not NaN.
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
+
+    Args:
+        ignore_index: Mask value of void pixels. It is replaced before the cross-entropy, which
+            fails on the CPU and gives NaN on a GPU for labels out of range.
+        class_weights: A finite weight of at least 0 for each class id; None: 1 for each.
+        label_smoothing: Share of the loss that is spread over all classes, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        ignore_index: int,
+        *,
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        name: str = "segmentation_cross_entropy",
+    ):
+        super().__init__(reduction=tf.keras.losses.Reduction.NONE, name=name)
+        self.ignore_index = ignore_index
+        self.class_weights = None if class_weights is None else tuple(map(float, class_weights))
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Returns the loss, a float32 scalar.
+
+        Args:
+            y_true: int32 masks `[batch, height, width]`, class ids and the ignore index.
+            y_pred: Logits `[batch, h, w, num_classes]` of any size; a quarter of the masks' is
+                the fast way.
+
+        Raises:
+            ValueError: There are more or fewer class weights than classes.
+        """
+        y_true, logits = tf.convert_to_tensor(y_true), tf.cast(y_pred, tf.float32)
+        self._check_num_classes(logits)
+        settings = (self.ignore_index, self.class_weights, self.label_smoothing)
+        if banded_cross_entropy.applies_to(y_true, logits):
+            total = banded_cross_entropy.upsampled_cross_entropy_sum(y_true, logits, *settings)
+        else:
+            if logits.shape[1:3] != y_true.shape[1:3] or None in logits.shape[1:3]:
+                logits = tf.image.resize(logits, tf.shape(y_true)[1:3])
+            total, _ = cross_entropy_sum(y_true, logits, *settings)
+        weights = _pixel_weights(y_true, self.ignore_index, self.class_weights)
+        return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
+
+    def _check_num_classes(self, logits: tf.Tensor) -> None:
+        # A gather past the end of the weights gives 0 on a GPU.
+        if self.class_weights is not None and len(self.class_weights) != logits.shape[-1]:
+            raise ValueError(
+                f"received {len(self.class_weights)} class weights for {logits.shape[-1]} classes"
+            )
+
+
+def cross_entropy_sum(
+    masks: tf.Tensor,
+    logits: tf.Tensor,
+    ignore_index: int,
+    class_weights: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the summed cross-entropy and the weight of the valid pixels, float32 scalars.
+
+    Without class weights that weight is the number of valid pixels.
+
+    Args:
+        masks: Integer `[..., height, width]`, class ids and `ignore_index`.
+        logits: float32 `[..., height, width, num_classes]` at the masks' size.
+        ignore_index: Value of void pixels.
+        class_weights: See `SegmentationCrossEntropy`.
+        label_smoothing: See `SegmentationCrossEntropy`.
+    """
+    valid = masks != ignore_index
+    labels = tf.where(valid, masks, 0)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    weights = _pixel_weights(masks, ignore_index, class_weights)
+    total = tf.reduce_sum(losses * weights)
+    if label_smoothing > 0:
+        spread = -tf.nn.log_softmax(logits)
+        if class_weights is not None:
+            spread *= tf.constant(class_weights, spread.dtype)
+        spread = tf.reduce_mean(spread, -1) * tf.cast(valid, spread.dtype)
+        total = (1 - label_smoothing) * total + label_smoothing * tf.reduce_sum(spread)
+    return total, tf.reduce_sum(weights)
+
+
+def _pixel_weights(
+    masks: tf.Tensor, ignore_index: int, class_weights: Sequence[float] | None
+) -> tf.Tensor:
+    """Returns the weight of each pixel's class, 0 where it is void; float32, shaped as `masks`."""
+    valid = masks != ignore_index
+    if class_weights is None:
+        return tf.cast(valid, tf.float32)
+    of_class = tf.gather(tf.constant(class_weights, tf.float32), tf.where(valid, masks, 0))
+    return tf.where(valid, of_class, 0.0)

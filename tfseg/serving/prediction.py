@@ -1,0 +1,191 @@
+"""Segments image files: `run_prediction` is the table of contents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from etils import epath
+
+from tfseg import files
+from tfseg.config.sections import PredictConfig
+from tfseg.data.labels import LabelSpec
+from tfseg.data.transforms import decode_image
+from tfseg.errors import UserError
+from tfseg.models import segformer
+from tfseg.report import visualization
+from tfseg.serving.module import ServingModule
+
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_CLASSES_SUFFIX, _OVERLAY_SUFFIX, _RESULT_SUFFIX = "_classes.png", "_overlay.png", ".json"
+_MAX_PRINTED_CLASSES = 4
+
+
+def run_prediction(config: PredictConfig, inputs: Sequence[str]) -> list[dict[str, Any]]:
+    """Segments images as the served model does; prints one line for each.
+
+    For an image `X.jpg`, `output_dir` gets `X_classes.png` (a palette PNG of class ids),
+    `X_overlay.png` and `X.json`.
+
+    Args:
+        config: The model, where to write, and what to do with an unreadable image.
+        inputs: Files, and folders whose JPEG and PNG files are taken.
+
+    Returns:
+        For each image what `X.json` holds: `image`, `height`, `width`, `model`,
+        `mean_confidence`, and `classes` (`id`, `name`, `pixels`, `share`), largest share first.
+
+    Raises:
+        UserError: An input does not exist or holds no image, two would write the same file,
+            an image is unreadable and `on_bad_example` is `error`, or every image is.
+    """
+    prefixes = _plan_outputs(_find_images(inputs), _make_folder(config.output_dir))
+    model = segformer.load_model(config.model, image_size=config.image_size)
+    served = ServingModule(model)
+    results = []
+    for path, prefix in prefixes.items():
+        image = _read_image(path, config.on_bad_example)
+        if image is None:
+            continue
+        prediction = served.predict_images(image[None])
+        class_map = prediction["class_map"][0].numpy()
+        result = {
+            "image": str(path),
+            "height": image.shape[0],
+            "width": image.shape[1],
+            "model": config.model,
+            "mean_confidence": float(tf.reduce_mean(prediction["confidence"])),
+            "classes": count_classes(class_map, model.labels),
+        }
+        overlay = visualization.overlay(
+            image, class_map, model.labels.palette, config.overlay_opacity
+        )
+        _write_outputs(prefix, class_map, overlay, model.labels, result)
+        print(_summarize(result, f"{prefix}{_OVERLAY_SUFFIX}"))
+        results.append(result)
+    _report_skipped(len(prefixes) - len(results), len(prefixes))
+    return results
+
+
+def count_classes(class_map: np.ndarray, labels: LabelSpec) -> list[dict[str, Any]]:
+    """Counts the classes of a class map.
+
+    Args:
+        class_map: integer `[height, width]`, class ids.
+        labels: The classes.
+
+    Returns:
+        For each class found `id`, `name`, `pixels` and `share` in (0, 1], largest share first.
+    """
+    pixels = np.bincount(class_map.ravel(), minlength=labels.num_classes)
+    order = np.argsort(-pixels, kind="stable")
+    return [
+        {
+            "id": int(class_id),
+            "name": labels.names[class_id],
+            "pixels": int(pixels[class_id]),
+            "share": float(pixels[class_id] / class_map.size),
+        }
+        for class_id in order
+        if pixels[class_id]
+    ]
+
+
+def _find_images(inputs: Iterable[str]) -> list[epath.Path]:
+    """Returns files as they are, and a folder's images by name; each path once."""
+    paths = []
+    for name in inputs:
+        path = epath.Path(name)
+        if not path.exists():
+            raise UserError(f"{name}: no such file or folder")
+        paths.extend(_list_folder(path) if path.is_dir() else [path])
+    return list(dict.fromkeys(paths))
+
+
+def _list_folder(folder: epath.Path) -> list[epath.Path]:
+    images = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith(".")
+    ]
+    if not images:
+        raise UserError(
+            f"{folder} holds no image (looked for {', '.join(_IMAGE_SUFFIXES)}; folders inside it "
+            "are not searched)"
+        )
+    return sorted(images)
+
+
+def _make_folder(output_dir: str) -> epath.Path:
+    folder = epath.Path(output_dir).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output_dir={output_dir} cannot be made: {error.strerror}") from error
+    return folder
+
+
+def _plan_outputs(paths: list[epath.Path], folder: epath.Path) -> dict[epath.Path, epath.Path]:
+    """Returns image -> what its output files' names start with; no file is written twice."""
+    prefixes = {path: folder / path.stem for path in paths}
+    owners = {path.resolve(): f"the input {path} itself" for path in paths}
+    for path, prefix in prefixes.items():
+        for suffix in (_CLASSES_SUFFIX, _OVERLAY_SUFFIX, _RESULT_SUFFIX):
+            target = epath.Path(f"{prefix}{suffix}")
+            owner = owners.setdefault(target.resolve(), f"the output of {path}")
+            if owner != f"the output of {path}":
+                raise UserError(
+                    f"{path} would be written to {target}, which is {owner}: rename one, or "
+                    "predict it with another --output_dir"
+                )
+    return prefixes
+
+
+def _read_image(path: epath.Path, on_bad_example: str) -> np.ndarray | None:
+    """Returns uint8 `[height, width, 3]`, or None for an unreadable image that is skipped."""
+    try:
+        return decode_image(path.read_bytes()).numpy()
+    except (OSError, tf.errors.InvalidArgumentError) as error:
+        reason = getattr(error, "strerror", None) or "no JPEG or PNG, or damaged"
+        if on_bad_example == "skip":
+            print(f"{path}  skipped: {reason}")
+            return None
+        raise UserError(
+            f"{path} cannot be read ({reason}); --on_bad_example=skip leaves such images out"
+        ) from error
+
+
+def _write_outputs(
+    prefix: epath.Path,
+    class_map: np.ndarray,
+    overlay: np.ndarray,
+    labels: LabelSpec,
+    result: dict[str, Any],
+) -> None:
+    contents = {
+        _CLASSES_SUFFIX: visualization.encode_class_png(class_map, labels.palette),
+        _OVERLAY_SUFFIX: visualization.encode_png(overlay),
+        _RESULT_SUFFIX: json.dumps(result, indent=2) + "\n",
+    }
+    for suffix, content in contents.items():
+        files.write_atomically(f"{prefix}{suffix}", content)
+
+
+def _summarize(result: dict[str, Any], overlay_path: str) -> str:
+    classes = result["classes"]
+    shares = [f"{entry['name']} {entry['share']:.1%}" for entry in classes[:_MAX_PRINTED_CLASSES]]
+    more = len(classes) - len(shares)
+    return (
+        f"{result['image']}  {result['width']}x{result['height']}  {', '.join(shares)}"
+        f"{f', {more} more' if more else ''}  -> {overlay_path}"
+    )
+
+
+def _report_skipped(num_skipped: int, num_images: int) -> None:
+    if num_skipped == num_images:
+        raise UserError(f"none of the {num_images} images can be read, so nothing is written")
+    if num_skipped:
+        print(f"skipped {num_skipped} of {num_images} images")
