@@ -118,13 +118,7 @@ def plain_model_dir(tiny_model, tmp_path_factory):
 
 
 def make_boxes_config(boxes_dir, init_from, model_dir, **training):
-    from tfseg.config.sections import (
-        DataConfig,
-        ModelConfig,
-        RunConfig,
-        TrainConfig,
-        TrainingConfig,
-    )
+    from tfseg.config import DataConfig, ModelConfig, RunConfig, TrainConfig, TrainingConfig
 
     return TrainConfig(
         data=DataConfig(dataset=f"folder:{boxes_dir}", image_size=(64, 64)),

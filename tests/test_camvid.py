@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.serving.test_bundle import run_cpp_loader
-from tfseg.config.sections import (
+from tfseg.config import (
     DataConfig,
     ModelConfig,
     PredictConfig,

@@ -8,13 +8,13 @@ import pytest
 from absl import flags
 
 from tfseg import cli
-from tfseg.config import serialization
-from tfseg.config.sections import (
+from tfseg.config import (
     EvalConfig,
     ExportConfig,
     PredictConfig,
     TrainConfig,
     TrainingConfig,
+    serialization,
 )
 from tfseg.errors import UserError
 

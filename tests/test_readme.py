@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 
 from tfseg import cli
-from tfseg.config.sections import EvalConfig, ExportConfig, PredictConfig, TrainConfig
+from tfseg.config import EvalConfig, ExportConfig, PredictConfig, TrainConfig
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

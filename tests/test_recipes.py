@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 
 from tfseg import cli
-from tfseg.config.sections import TrainConfig
+from tfseg.config import TrainConfig
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.training import resolution
 

@@ -18,7 +18,7 @@ from typing import Any
 from absl import app, flags
 from absl import logging as absl_logging
 
-from tfseg.config import sections as config_lib
+from tfseg.config import commands as config_lib
 from tfseg.config import serialization, validation
 from tfseg.errors import UserError
 

@@ -1,4 +1,4 @@
-"""The one exception that a user's own input raises."""
+"""The exception for mistakes that a user can repair."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Input that a user can repair: its message is one line and names the flag that repairs it.
+    """A mistake in the user's input, with a message of one line that names the flag to repair it.
 
-    Entry points print the line and exit with code 1; nothing else is caught, so a bug keeps
-    its traceback.
+    The entry points print the line and exit with code 1. They do not catch other errors of Python
+    code, so a bug shows its traceback.
     """
 
 
 def nearest_name(name: str, allowed: Iterable[str]) -> str:
-    """Returns `", did you mean 'x'?"` for the nearest allowed name, or an empty string."""
+    """Returns `", did you mean 'x'?"` for the most similar allowed name, or an empty string."""
     matches = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return f", did you mean {matches[0]!r}?" if matches else ""

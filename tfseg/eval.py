@@ -3,7 +3,7 @@
 from absl import flags
 
 from tfseg import cli
-from tfseg.config.sections import EvalConfig
+from tfseg.config.commands import EvalConfig
 
 
 def main(_):

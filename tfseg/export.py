@@ -3,7 +3,7 @@
 from absl import flags
 
 from tfseg import cli
-from tfseg.config.sections import ExportConfig
+from tfseg.config.commands import ExportConfig
 
 
 def main(_):

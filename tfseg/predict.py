@@ -3,7 +3,7 @@
 from absl import flags
 
 from tfseg import cli
-from tfseg.config.sections import PredictConfig
+from tfseg.config.commands import PredictConfig
 from tfseg.errors import UserError
 
 

@@ -3,7 +3,7 @@
 from absl import flags
 
 from tfseg import cli
-from tfseg.config.sections import TrainConfig
+from tfseg.config.commands import TrainConfig
 
 
 def main(_):

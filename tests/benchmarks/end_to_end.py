@@ -40,7 +40,7 @@ def measure(work, folder, rounds):
 def train_tfseg(work: Work, weights: Path, photographs: Path) -> float:
     import tempfile
 
-    from tfseg.config import sections as configs
+    from tfseg import config as configs
     from tfseg.training import run as training_run
 
     with tempfile.TemporaryDirectory() as model_dir:

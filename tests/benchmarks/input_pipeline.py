@@ -58,7 +58,7 @@ def build_training_meter(work: Work, folder: Path) -> tuple[None, Callable[[], f
 
 
 def build_pipeline_meter(work: Work, folder: Path) -> tuple[None, Callable[[], float]]:
-    from tfseg.config.sections import DataConfig, TrainDataConfig
+    from tfseg.config import DataConfig, TrainDataConfig
     from tfseg.data import pipeline
     from tfseg.data.transforms import Preprocessing
 

@@ -1,32 +1,60 @@
-"""Defaults, validation and text forms of the configuration."""
+"""Every field of the configuration: its help, its default and the values that it refuses."""
 
 import dataclasses
-import json
 import math
+import re
 
 import pytest
 
-from tfseg.config import serialization
-from tfseg.config.sections import (
+from tfseg.config import (
     DataConfig,
-    EvalConfig,
+    EvalRunConfig,
+    ExportConfig,
     ModelConfig,
+    PredictConfig,
     RunConfig,
     TrainConfig,
     TrainDataConfig,
     TrainingConfig,
 )
-from tfseg.config.validation import check_size, require
-from tfseg.errors import UserError, nearest_name
-from tfseg.training.resolution import default_model_dir
+from tfseg.data.catalog import get_dataset_spec
+from tfseg.errors import UserError
+from tfseg.training.resolution import default_model_dir, resolve_config
 
 SECTIONS = (DataConfig, TrainDataConfig, ModelConfig, TrainingConfig, RunConfig)
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_every_field_states_its_help(section):
+@pytest.mark.parametrize("section", [*SECTIONS, EvalRunConfig, PredictConfig, ExportConfig])
+def test_every_field_states_its_help_and_its_default(section):
+    """A default of None or () means nothing to a reader, so these fields say what happens."""
     for field in dataclasses.fields(section):
         assert len(field.metadata["help"]) > 10, field.name
+        is_silent = field.default in (None, ()) and not field.metadata.get("required")
+        assert bool(field.metadata["default_text"]) == is_silent, field.name
+
+
+def test_the_help_of_dataset_names_the_whole_catalog():
+    with pytest.raises(UserError) as caught:
+        get_dataset_spec("no data set has this name")
+    names = re.search(r"allowed: (.*)\)", str(caught.value)).group(1).split(", ")
+    (field,) = (field for field in dataclasses.fields(DataConfig) if field.name == "dataset")
+    for name in names:
+        assert name.replace(":...", ":") in field.metadata["help"]
+    assert len(names) >= 5
+
+
+def test_the_stated_learning_rates_are_the_applied_ones():
+    (field,) = (f for f in dataclasses.fields(TrainingConfig) if f.name == "learning_rate")
+    spec = get_dataset_spec("shapes")
+    for init_from, words in (("scratch", "from scratch"), ("folder", "for pretrained weights")):
+        config = TrainConfig(model=ModelConfig(init_from=init_from))
+        applied = resolve_config(config, spec).training.learning_rate
+        assert f"{applied:g} {words}" in field.metadata["default_text"]
+
+
+def test_profile_steps_accept_a_range_of_one_step_or_more():
+    assert RunConfig(profile_steps=(3, 3)).profile_steps == (3, 3)
+    assert RunConfig(profile_steps=(1, 20)).profile_steps == (1, 20)
 
 
 def test_sections_share_no_field_name():
@@ -69,7 +97,7 @@ def test_sections_share_no_field_name():
         (
             TrainingConfig,
             {"lr_schedule": "piecewise", "lr_boundaries": (5, 2), "lr_values": (1.0, 0.1, 0.01)},
-            ("--lr_boundaries must rise", "5,2"),
+            ("--lr_boundaries must be in ascending order", "5,2"),
         ),
         (TrainingConfig, {"label_smoothing": 1.0}, ("--label_smoothing", "below 1.0")),
         (TrainingConfig, {"label_smoothing": -0.1}, ("--label_smoothing", "at least 0.0", "-0.1")),
@@ -77,7 +105,12 @@ def test_sections_share_no_field_name():
         (TrainingConfig, {"class_weights": "road"}, ("--class_weights=road", "road=1,pole=5")),
         (TrainingConfig, {"class_weights": "road=-1"}, ("--class_weights", "at least 0", "-1")),
         (TrainingConfig, {"lr_boundaries": (5,)}, ("--lr_schedule=piecewise", "polynomial")),
+        (TrainingConfig, {"weight_decay": math.nan}, ("--weight_decay", "at least 0.0", "nan")),
         (RunConfig, {"eval_every": 0}, ("--eval_every", "at least 1", "0")),
+        (RunConfig, {"profile_steps": (5,)}, ("--profile_steps=5 ", "first,last")),
+        (RunConfig, {"profile_steps": (5, 4)}, ("--profile_steps=5,4 ", "first,last", "10,20")),
+        (RunConfig, {"profile_steps": (1, 2, 3)}, ("--profile_steps=1,2,3 ", "first,last")),
+        (RunConfig, {"profile_steps": (0, 4)}, ("--profile_steps", "at least 1", "0")),
     ],
 )  # fmt: skip
 def test_bad_values_name_the_flag_the_value_and_what_is_allowed(section, values, words):
@@ -86,16 +119,6 @@ def test_bad_values_name_the_flag_the_value_and_what_is_allowed(section, values,
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_check_size_accepts_multiples_and_none():
-    check_size("image_size", (32, 480))
-    check_size("image_size", None)
-
-
-def test_require_names_the_missing_flag():
-    with pytest.raises(UserError, match="--model is required"):
-        require(EvalConfig().run)
 
 
 @pytest.mark.parametrize(
@@ -111,56 +134,6 @@ def test_require_names_the_missing_flag():
 )
 def test_default_model_dir(dataset, expected):
     assert default_model_dir(dataset) == expected
-
-
-def test_json_round_trip():
-    config = TrainConfig(
-        data=DataConfig(dataset="folder:x", image_size=(64, 96)),
-        train_data=TrainDataConfig(random_scale=(0.75, 1.5)),
-        training=TrainingConfig(
-            lr_schedule="piecewise",
-            lr_boundaries=(10,),
-            lr_values=(1e-3, 1e-4),
-            class_weights="road=1,pole=5",
-            label_smoothing=0.1,
-        ),
-    )
-    assert serialization.train_config_from_json(serialization.to_json(config)) == config
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: text[:40],
-        lambda text: "[]",
-        lambda text: "{}",
-        lambda text: text.replace('"dataset"', '"datasets"'),
-        lambda text: text.replace('"mit-b0"', '"mit-b9"'),
-    ],
-)
-def test_damaged_json_is_a_user_error(damage):
-    with pytest.raises(UserError):
-        serialization.train_config_from_json(damage(serialization.to_json(TrainConfig())))
-
-
-def test_json_is_plain():
-    assert json.loads(serialization.to_json(TrainConfig()))["data"]["dataset"] == "shapes"
-
-
-def test_changed_fields_names_what_a_resumed_run_must_not_change():
-    old = TrainConfig()
-    new = TrainConfig(
-        training=TrainingConfig(learning_rate=0.01, eval_batch_size=3),
-        run=RunConfig(keep_checkpoints=7, model_dir="elsewhere"),
-    )
-    assert serialization.changed_fields(old, new) == ["--learning_rate=none, now 0.01"]
-
-
-def test_nearest_name():
-    assert nearest_name("oxford_pet", ["shapes", "oxford_iiit_pet"]) == (
-        ", did you mean 'oxford_iiit_pet'?"
-    )
-    assert nearest_name("zzz", ["shapes"]) == ""
 
 
 def test_a_compiled_step_cannot_be_deterministic():

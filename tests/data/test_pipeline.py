@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.config.sections import DataConfig, TrainDataConfig
+from tfseg.config import DataConfig, TrainDataConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.data.labels import LabelSpec

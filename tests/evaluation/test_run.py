@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tfseg.config.sections import DataConfig, EvalConfig, EvalRunConfig
+from tfseg.config import DataConfig, EvalConfig, EvalRunConfig
 from tfseg.errors import UserError
 from tfseg.evaluation import run as evaluation_run
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from transformers import SegformerConfig
 
-from tfseg.config.sections import DataConfig, TrainConfig, TrainDataConfig
+from tfseg.config import DataConfig, TrainConfig, TrainDataConfig
 from tfseg.data import pipeline
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing

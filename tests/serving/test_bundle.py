@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
-from tfseg.config.sections import PredictConfig
+from tfseg.config import PredictConfig
 from tfseg.errors import UserError
 from tfseg.serving import bundle, prediction
 

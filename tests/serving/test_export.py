@@ -1,7 +1,7 @@
 import pytest
 
 import tfseg  # noqa: F401
-from tfseg.config.sections import ExportConfig
+from tfseg.config import ExportConfig
 from tfseg.errors import UserError
 from tfseg.serving import export
 

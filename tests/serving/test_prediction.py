@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import tfseg  # noqa: F401
-from tfseg.config.sections import PredictConfig
+from tfseg.config import PredictConfig
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import resize_logits
 from tfseg.errors import UserError

@@ -3,8 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from tfseg.config import serialization
-from tfseg.config.sections import RunConfig, TrainConfig, TrainingConfig
+from tfseg.config import RunConfig, TrainConfig, TrainingConfig, serialization
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.training import run_directory

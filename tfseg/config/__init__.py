@@ -1,5 +1,20 @@
-"""The room of flags: what each means, its default and its checks; and a run's settings as files."""
+"""The room of configuration: every flag's meaning, default and checks, and configurations as files.
+
+Its door: the configurations of the four commands and the sections that they consist of.
+"""
 
 from tfseg import lazy_door
 
-__getattr__ = lazy_door(__name__)
+__getattr__ = lazy_door(
+    __name__,
+    DataConfig="sections",
+    TrainDataConfig="sections",
+    ModelConfig="sections",
+    TrainingConfig="training_sections",
+    RunConfig="training_sections",
+    TrainConfig="commands",
+    EvalRunConfig="commands",
+    EvalConfig="commands",
+    PredictConfig="commands",
+    ExportConfig="commands",
+)

@@ -1,4 +1,4 @@
-"""Configurations as text: JSON, flag values, and what differs between two of them."""
+"""Configurations as JSON and flagfiles, and the differences between two of them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import dataclasses
 import json
 from typing import Any
 
-from tfseg.config.sections import TrainConfig
+from tfseg.config.commands import TrainConfig
 from tfseg.config.validation import join
 from tfseg.errors import UserError
 
 
 def to_json(config: Any) -> str:
-    """Returns the configuration as indented JSON, sections as objects."""
+    """Returns the configuration as indented JSON with one object per section."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
 def train_config_from_json(text: str) -> TrainConfig:
-    """Rebuilds a `TrainConfig` from `to_json`'s text.
+    """Rebuilds a `TrainConfig` from the text that `to_json` returned.
 
     Raises:
-        UserError: The text is no such JSON, or a field of it is unknown.
+        UserError: The text is not such JSON, or it has an unknown field.
     """
     try:
         values = json.loads(text)
@@ -39,7 +39,7 @@ def train_config_from_json(text: str) -> TrainConfig:
 
 
 def changed_fields(old: TrainConfig, new: TrainConfig) -> list[str]:
-    """Returns `"--name=old, now new"` for each field that a resumed run must not change."""
+    """Returns `"--name=old, now new"` for each change that a resumed run must not make."""
     changes = []
     for section in dataclasses.fields(TrainConfig):
         old_section, new_section = getattr(old, section.name), getattr(new, section.name)
@@ -51,11 +51,11 @@ def changed_fields(old: TrainConfig, new: TrainConfig) -> list[str]:
 
 
 def flagfile_text(config: TrainConfig, command: str) -> str:
-    """Returns a flagfile that repeats a run in a folder of its own.
+    """Returns a flagfile that repeats a run in another folder.
 
     Args:
-        config: Resolved; fields that name the run's folder are left out.
-        command: The command to state in the first line.
+        config: The resolved configuration. The flagfile omits the fields that name the folder.
+        command: The command that the first line of the flagfile states.
     """
     lines = [f"# Repeats this run: {command}"]
     for section in dataclasses.fields(config):
@@ -72,7 +72,7 @@ def flagfile_text(config: TrainConfig, command: str) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Returns a value as its flag takes it: lists with commas, booleans in lower case."""
+    """Returns a value as its flag accepts it: lists with commas, booleans in lower case."""
     if isinstance(value, tuple):
         return join(value)
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)

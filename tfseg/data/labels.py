@@ -10,7 +10,7 @@ import json
 import numpy as np
 from PIL import Image
 
-DEFAULT_IGNORE_INDEX = 255
+from tfseg.config.defaults import DEFAULT_IGNORE_INDEX
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ import logging
 
 import tensorflow as tf
 
+from tfseg.config.defaults import CACHE_LIMIT_BYTES
 from tfseg.config.sections import DataConfig, TrainDataConfig
 from tfseg.data import augmentation, catalog, transforms
 from tfseg.data.catalog import DatasetSpec
@@ -22,7 +23,6 @@ from tfseg.errors import UserError
 _logger = logging.getLogger(__name__)
 Example = dict[str, tf.Tensor]
 
-CACHE_LIMIT_BYTES = 2 << 30  # "auto" keeps decoded examples in memory up to here.
 # Most decoded examples in the shuffle buffer where they are not cached. Cached ones are
 # references, so the whole split is shuffled.
 UNCACHED_SHUFFLE_BUFFER = 1000

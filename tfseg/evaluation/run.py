@@ -7,7 +7,7 @@ import logging
 from etils import epath
 
 from tfseg import files
-from tfseg.config.sections import EvalConfig
+from tfseg.config.commands import EvalConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.errors import UserError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from etils import epath
 
-from tfseg.config.sections import ExportConfig
+from tfseg.config.commands import ExportConfig
 from tfseg.models import segformer
 from tfseg.serving import bundle
 

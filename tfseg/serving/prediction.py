@@ -11,7 +11,7 @@ import tensorflow as tf
 from etils import epath
 
 from tfseg import files
-from tfseg.config.sections import PredictConfig
+from tfseg.config.commands import PredictConfig
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import decode_image
 from tfseg.errors import UserError

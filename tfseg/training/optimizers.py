@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tfseg.config.defaults import WARMUP_DIVISOR
+
 # Decay pulls weights to zero; a norm's scale belongs at one and a bias where the data put it.
 _WITHOUT_DECAY = ("bias", "gamma", "beta")
 
@@ -126,7 +128,7 @@ def build_schedule(
     schedules = tf.keras.optimizers.schedules
     if lr_schedule == "piecewise":
         return schedules.PiecewiseConstantDecay(list(boundaries), list(values))
-    warmup_steps = total_steps // 20 if warmup_steps is None else warmup_steps
+    warmup_steps = total_steps // WARMUP_DIVISOR if warmup_steps is None else warmup_steps
     ends = {"polynomial": 0.0, "constant": learning_rate}
     if lr_schedule not in ends:
         raise ValueError(

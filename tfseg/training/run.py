@@ -13,7 +13,7 @@ import tensorflow as tf
 from etils import epath
 
 from tfseg import files
-from tfseg.config.sections import TrainConfig
+from tfseg.config.commands import TrainConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.evaluation import evaluator

@@ -9,7 +9,7 @@ from etils import epath
 
 from tfseg import files
 from tfseg.config import serialization
-from tfseg.config.sections import TrainConfig
+from tfseg.config.commands import TrainConfig
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.training.callbacks import TrainingState

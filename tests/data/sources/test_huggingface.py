@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.config.sections import DataConfig
+from tfseg.config import DataConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.data.labels import LabelSpec

@@ -17,7 +17,7 @@ from PIL import Image
 from tensorflow_datasets.core.download import checksums
 from tensorflow_datasets.datasets.oxford_iiit_pet import oxford_iiit_pet_dataset_builder as pets
 
-from tfseg.config.sections import DataConfig
+from tfseg.config import DataConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.data.sources import tfds

@@ -1,0 +1,103 @@
+"""The configurations of the four commands: train, eval, predict and export."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfseg.config.defaults import EVAL_BATCH_SIZE, SIZE_MULTIPLE
+from tfseg.config.sections import DataConfig, ModelConfig, TrainDataConfig
+from tfseg.config.training_sections import RunConfig, TrainingConfig
+from tfseg.config.validation import check_fields, check_size, option
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Everything that `python -m tfseg.train` needs."""
+
+    data: DataConfig = dataclasses.field(default=DataConfig())
+    train_data: TrainDataConfig = dataclasses.field(default=TrainDataConfig())
+    model: ModelConfig = dataclasses.field(default=ModelConfig())
+    training: TrainingConfig = dataclasses.field(default=TrainingConfig())
+    run: RunConfig = dataclasses.field(default=RunConfig())
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalRunConfig:
+    """Which model is evaluated, and where the metrics are written."""
+
+    model: str | None = option(None, "model to evaluate: a folder or a Hub id", required=True)
+    eval_batch_size: int = option(EVAL_BATCH_SIZE, "examples per evaluation step", minimum=1)
+    output: str | None = option(
+        None,
+        "JSON file for the metrics, which are printed in any case",
+        default_text="no file is written",
+    )
+
+    def __post_init__(self):
+        check_fields(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """Everything that `python -m tfseg.eval` needs; `image_size` defaults to the model's own."""
+
+    run: EvalRunConfig = dataclasses.field(default=EvalRunConfig())
+    data: DataConfig = dataclasses.field(default=DataConfig())
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """Everything that `python -m tfseg.predict` needs besides the image files."""
+
+    model: str | None = option(None, "model to use: a folder or a Hub id", required=True)
+    output_dir: str = option(
+        "predictions",
+        "folder for the results: X_classes.png, X_overlay.png and X.json for each image X",
+    )
+    image_size: tuple[int, int] | None = option(
+        None,
+        "size in pixels that images are resized to for the model, as height,width or one number "
+        f"for a square; multiples of {SIZE_MULTIPLE}",
+        default_text="the model's own",
+    )
+    overlay_opacity: float = option(
+        0.5, "opacity of the class colours in the overlay", minimum=0.0, maximum=1.0
+    )
+    on_bad_example: str = option(
+        "error",
+        "what to do with an unreadable image: error stops and names it, skip leaves it out and "
+        "counts it",
+        choices=("error", "skip"),
+    )
+
+    def __post_init__(self):
+        check_fields(self)
+        check_size("image_size", self.image_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """Everything that `python -m tfseg.export` needs."""
+
+    model: str | None = option(None, "model to export: a folder or a Hub id", required=True)
+    export_dir: str | None = option(
+        None,
+        "base folder for TF Serving; the model is written to <export_dir>/<version>",
+        required=True,
+    )
+    version: int | None = option(
+        None,
+        "version number of the exported model",
+        default_text="one above the newest in --export_dir",
+        minimum=1,
+    )
+    image_size: tuple[int, int] | None = option(
+        None,
+        "size in pixels that the exported graph resizes images to, as height,width or one number "
+        f"for a square; multiples of {SIZE_MULTIPLE}",
+        default_text="the model's own",
+    )
+
+    def __post_init__(self):
+        check_fields(self)
+        check_size("image_size", self.image_size)
