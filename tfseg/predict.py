@@ -1,8 +1,6 @@
 """Segments images: `python -m tfseg.predict --model=runs/pets/best cat.jpg photos/`."""
 
-from absl import flags
-
-from tfseg import cli
+from tfseg import cli, serving
 from tfseg.config.commands import PredictConfig
 from tfseg.errors import UserError
 
@@ -11,11 +9,9 @@ def main(argv):
     config = cli.config_from_flags(PredictConfig)
     if not argv[1:]:
         raise UserError("no image given: name files or folders after the flags, e.g. cat.jpg")
-    prediction = cli.import_quietly("tfseg.serving.prediction")  # only now: it loads TensorFlow
-    prediction.run_prediction(config, argv[1:])
+    serving.run_prediction(config, argv[1:])
 
 
 if __name__ == "__main__":
     cli.define_predict_flags()
-    flags.adopt_module_key_flags(cli)
     cli.run(main, takes_arguments=True)

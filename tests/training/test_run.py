@@ -241,7 +241,6 @@ def test_a_killed_run_goes_on_and_ends_as_an_uninterrupted_one(
     for row, other in zip(rows, expected, strict=True):
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=0.02)
     assert not list((tmp_path / "killed").rglob("*.tmp"))
-    assert "oneDNN" not in output  # its complaints go to stderr past every handler
 
 
 @pytest.mark.slow

@@ -27,8 +27,8 @@ class DataConfig:
 
     dataset: str = option(
         "shapes",
-        "data set: a catalog name (shapes, oxford_iiit_pet), tfds:NAME, hf:REPO_OR_PATH, or "
-        "folder:PATH with images/<split>/X.jpg and annotations/<split>/X.png",
+        "name of the data set: shapes or oxford_iiit_pet from the catalog, tfds:NAME, "
+        "hf:REPO_OR_PATH, or folder:PATH with images/<split>/X.jpg and annotations/<split>/X.png",
     )
     data_dir: str | None = option(
         None,
@@ -67,7 +67,7 @@ class DataConfig:
         None,
         "size in pixels that images are resized to, as height,width or one number for a square; "
         f"multiples of {SIZE_MULTIPLE}",
-        default_text="the data set's own; for tfseg.eval the model's own",
+        default_text="the data set's own, or in tfseg.eval the model's own",
     )
     on_bad_example: str = option(
         "error",
@@ -168,7 +168,7 @@ class ModelConfig:
         None,
         "initial weights: a Hub id, a local folder (PyTorch or TensorFlow layout), or scratch for "
         "random weights",
-        default_text="nvidia/<backbone>, for shapes scratch",
+        default_text="nvidia/<backbone>, or scratch for shapes",
     )
     revision: str | None = option(
         None, "branch, tag or commit of a Hub id", default_text="the Hub's main branch"
@@ -177,7 +177,7 @@ class ModelConfig:
     drop_path_rate: float | None = option(
         None,
         "maximum probability with which stochastic depth drops a block",
-        default_text=f"the checkpoint's; {SCRATCH_DROP_PATH_RATE:g} from scratch",
+        default_text=f"the checkpoint's, or {SCRATCH_DROP_PATH_RATE:g} from scratch",
         minimum=0.0,
         maximum=0.9,
     )

@@ -31,7 +31,7 @@ class TrainingConfig:
         None,
         "peak learning rate",
         default_text=f"{PRETRAINED_LEARNING_RATE:g} for pretrained weights, "
-        f"{SCRATCH_LEARNING_RATE:g} from scratch",
+        f"or {SCRATCH_LEARNING_RATE:g} from scratch",
         above=0.0,
     )
     lr_schedule: str = option(
