@@ -1,0 +1,71 @@
+"""setup.cfg names every distribution that the package imports, and no other without a reason."""
+
+import ast
+import configparser
+import importlib.metadata
+import sys
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+# Only checkpoints in PyTorch's pickle format need it, and the error message says how to install it.
+OPTIONAL = {"torch"}
+NEEDED_BY_OTHERS = {
+    "importlib-resources": "tensorflow-datasets imports it and does not declare it",
+    "tensorboard": "Keras's TensorBoard callback imports it",
+    "tf-keras": "tf.keras is this package, because TF_USE_LEGACY_KERAS is set",
+}
+
+
+def requirements(section, option):
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    lines = config[section][option].split("\n")
+    parsed = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(requirement.name): requirement for requirement in parsed}
+
+
+def imported_distributions():
+    """Name of a distribution -> a file of the package that imports it."""
+    distributions = importlib.metadata.packages_distributions()
+    found = {}
+    for path in sorted((ROOT / "tfseg").rglob("*.py")):
+        for name in imported_packages(path) - {"tfseg"} - sys.stdlib_module_names:
+            (distribution,) = set(distributions[name])
+            found[canonicalize_name(distribution)] = str(path)
+    return found
+
+
+def imported_packages(path):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_every_import_has_a_requirement():
+    required = requirements("options", "install_requires")
+    imported = imported_distributions()
+    missing = {name: path for name, path in imported.items() if name not in required}
+    assert missing.keys() == OPTIONAL, missing
+    assert requirements("options.extras_require", "test").keys() >= OPTIONAL
+
+
+def test_every_requirement_is_imported_or_has_a_reason():
+    required = requirements("options", "install_requires").keys()
+    assert required - imported_distributions().keys() == NEEDED_BY_OTHERS.keys()
+
+
+def test_every_requirement_has_a_lower_bound_or_an_exact_version():
+    for requirement in requirements("options", "install_requires").values():
+        operators = {part.operator for part in requirement.specifier}
+        assert operators & {">=", "=="}, requirement
+
+
+def test_epath_comes_with_its_own_requirements():
+    assert requirements("options", "install_requires")["etils"].extras == {"epath"}
