@@ -1,4 +1,4 @@
-"""The recipes in flags/ parse, stay flat, and state what they measured."""
+"""The recipes in flags/ parse, do not include each other, and state what was measured."""
 
 import re
 from pathlib import Path
@@ -55,3 +55,19 @@ def test_the_shapes_recipe_is_the_bare_command():
     spec = get_dataset_spec("shapes")
     resolved = [resolution.resolve_config(config, spec) for config in (recipe, TrainConfig())]
     assert resolved[0] == resolved[1]
+
+
+def stated_commands():
+    texts = [path.read_text() for path in (ROOT / "flags" / "README.md", *RECIPES)]
+    return re.findall(r"python -m tfseg\.train (--flagfile=[^`\n]*)", "\n".join(texts))
+
+
+@pytest.mark.parametrize("arguments", stated_commands())
+def test_the_commands_in_the_headers_and_the_readme_parse(arguments, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    values = flags.FlagValues()
+    cli.define_train_flags(values)
+    assert values(["train", *arguments.split()])[1:] == []
+    config = cli.config_from_flags(TrainConfig, values)
+    if "--epochs=2" in arguments:  # the example of a flag that overrides the recipe
+        assert config.training.epochs == 2
