@@ -100,23 +100,6 @@ class ConfusionMatrix(tf.Module):
         with tf.control_dependencies([tf.debugging.Assert(False, message)]):
             return tf.constant(True)
 
-    def merge(self, other: ConfusionMatrix | np.ndarray) -> None:
-        """Adds the counts of another matrix; call it outside of a distribution strategy.
-
-        Args:
-            other: A `ConfusionMatrix`, or integer `[num_classes, num_classes]` as from `result`.
-
-        Raises:
-            ValueError: The numbers of classes differ.
-        """
-        confusion = other.result() if isinstance(other, ConfusionMatrix) else np.asarray(other)
-        if confusion.shape != (self.num_classes, self.num_classes):
-            raise ValueError(
-                f"a confusion matrix of shape {list(confusion.shape)} cannot be merged into one of "
-                f"{self.num_classes} classes"
-            )
-        self._counts.assign_add(np.append(confusion.astype(np.int64), np.int64(0)))
-
     def reset(self) -> None:
         """Sets all counts to zero."""
         self._counts.assign(tf.zeros_like(self._counts))
