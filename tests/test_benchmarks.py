@@ -1,4 +1,4 @@
-"""The benchmarks start, their contestants agree, and the figures have their format."""
+"""The benchmarks run, their contestants agree, and the JSON file has its format."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def run_tiny(name, path):
 
 @pytest.mark.slow
 def test_train_step_measures_every_peer_in_seconds(tmp_path):
-    printed, rows = run_tiny("train_step", tmp_path / "figures.json")
+    printed, rows = run_tiny("train_step", tmp_path / "results.json")
     assert [row["peer"] for row in rows] == ["hf_tensorflow", "hf_pytorch"]
     for row in rows:
         assert row.keys() == KEYS
@@ -43,7 +43,7 @@ def test_train_step_measures_every_peer_in_seconds(tmp_path):
         assert row["ratio"] == row["ratio_min"] == row["ratio_max"]
         assert row["ratio"] == pytest.approx(row["peer_value"] / row["tfseg"])
     assert "first loss" in printed
-    assert "left out" not in printed
+    assert "skipped" not in printed
 
 
 @pytest.mark.slow
@@ -57,7 +57,7 @@ def test_train_step_measures_every_peer_in_seconds(tmp_path):
     ],
 )
 def test_the_other_benchmarks_run(name, peers, unit, tmp_path):
-    _, rows = run_tiny(name, tmp_path / "figures.json")
+    _, rows = run_tiny(name, tmp_path / "results.json")
     assert [row["peer"] for row in rows] == peers
     assert all(row.keys() == KEYS and row["unit"] == unit for row in rows)
 
@@ -68,17 +68,17 @@ def test_the_readme_names_every_benchmark():
     assert set(re.findall(r"^python -m tests\.benchmarks\.(\w+)", README, re.MULTILINE)) == runnable
 
 
-def test_a_mixed_precision_competes_with_float32():
+def test_a_mixed_precision_is_compared_to_float32():
     work = next(work for work in train_step.WORKS if work.precision != "float32")
     assert contestants.choose(work) == ["tfseg", "tfseg_float32"]
     assert contestants.choose(train_step.WORKS[0])[0] == "tfseg"
 
 
-def test_ratios_are_taken_by_round_and_over_one_favours_tfseg():
+def test_there_is_one_ratio_per_round_and_above_one_favours_tfseg():
     seconds = Comparison("work", "peer/variant", (1.0, 2.0, 4.0), (2.0, 6.0, 4.0), "seconds")
-    figures = seconds.to_json()
-    assert (figures["ratio_min"], figures["ratio"], figures["ratio_max"]) == (1.0, 2.0, 3.0)
-    assert (figures["peer"], figures["tfseg"], figures["peer_value"]) == ("peer", 2.0, 4.0)
+    row = seconds.to_json()
+    assert (row["ratio_min"], row["ratio"], row["ratio_max"]) == (1.0, 2.0, 3.0)
+    assert (row["peer"], row["tfseg"], row["peer_value"]) == ("peer", 2.0, 4.0)
     rate = Comparison("work", "peer", (30.0,), (10.0,), "images/s", larger_is_better=True)
     assert rate.ratios == [3.0]
 
@@ -97,7 +97,7 @@ def test_contestants_that_train_differently_are_refused():
             train_step.check_losses({"tfseg": 1.0, "peer": wrong}, 1e-3)
 
 
-def test_a_failing_peer_is_left_out_and_the_rest_goes_on(capsys):
+def test_a_failing_peer_is_skipped_and_the_others_go_on(capsys):
     builds = {"tfseg": (build_adder, 1), "without": (build_without_module,)}
     workers = harness.start_workers(builds)
     try:

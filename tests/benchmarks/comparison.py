@@ -1,4 +1,4 @@
-"""tfseg's values beside its peers': ratios by round, a table, and what goes into the JSON file."""
+"""Compares tfseg's measured values to its peers': ratio per round, printed table, JSON rows."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """tfseg against a peer, by round.
+    """The values of tfseg and of one peer, per round.
 
     Attributes:
         work: Name of the work.
-        peer: Whom tfseg is compared to; what follows a `/` is the variant.
-        tfseg: tfseg's value of each round.
-        peer_values: The peer's.
+        peer: Name of the peer, followed by `/` and the variant if the peer has several.
+        tfseg: tfseg's value in each round.
+        peer_values: The peer's value in each round.
         unit: Unit of both.
-        larger_is_better: Decides which way the ratio goes; over 1 favours tfseg.
+        larger_is_better: Whether larger values are better. It decides which value the ratio divides
+            by, so that a ratio above 1 always favours tfseg.
     """
 
     work: str
@@ -30,12 +31,12 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """A ratio a round."""
+        """One ratio per round; above 1 favours tfseg."""
         pairs = zip(self.tfseg, self.peer_values, strict=True)
         return [own / peer if self.larger_is_better else peer / own for own, peer in pairs]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns medians over the rounds, and the range of the ratio."""
+        """Returns the medians over the rounds, and the range of the ratio, as in the JSON file."""
         return {
             "work": self.work,
             "peer": self.peer.partition("/")[0],
@@ -52,7 +53,7 @@ class Comparison:
 def compare(
     work: str, values: Mapping[str, list[float]], unit: str
 ) -> tuple[list[Comparison], list[Comparison]]:
-    """Compares tfseg to every variant; returns all, and the best variant of each peer."""
+    """Compares tfseg to every variant. Returns all rows, and those of each peer's best variant."""
     rows = [
         Comparison(work, name, values["tfseg"], values[name], unit)
         for name in values
@@ -65,13 +66,13 @@ def compare(
 
 
 def print_table(rows: Sequence[Comparison]) -> None:
-    """Prints a line a comparison, aligned."""
+    """Prints an aligned table with one line per comparison."""
     print(f"\n{'work':<14}{'peer':<26}{'tfseg':>9}{'peer':>9}  {'unit':<9}{'ratio':>6}  min..max")
     for row in rows:
-        figures = row.to_json()
+        values = row.to_json()
         print(
-            f"{row.work:<14}{row.peer:<26}{figures['tfseg']:>9.3f}{figures['peer_value']:>9.3f}  "
-            f"{row.unit:<9}{figures['ratio']:>6.2f}  "
-            f"{figures['ratio_min']:.2f}..{figures['ratio_max']:.2f} in {figures['rounds']} rounds",
+            f"{row.work:<14}{row.peer:<26}{values['tfseg']:>9.3f}{values['peer_value']:>9.3f}  "
+            f"{row.unit:<9}{values['ratio']:>6.2f}  "
+            f"{values['ratio_min']:.2f}..{values['ratio_max']:.2f} in {values['rounds']} rounds",
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""Who competes, and what a process does for a contestant."""
+"""The contestants, and what the process of a contestant measures."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ CONTESTANTS = (
     "hf_pytorch/channels_last",
     "hf_pytorch/compile",
 )
-# The second call can trace or compile anew: optimizer slots and gradients exist by then.
+# The second call may trace or compile again, because optimizer slots and gradients exist by then.
 WARMUP_CALLS = 3
 ROUND_WARMUP_CALLS = 2
 
 
 def choose(work: Work) -> list[str]:
-    """Returns the contestants of a work; compiling PyTorch takes too long for a tiny one.
+    """Returns the names of the contestants for a work.
 
-    `tfseg` stands for the work's precision, `tfseg_float32` for itself.
+    `tfseg` runs in the precision of the work. In a mixed precision its only peer is
+    `tfseg_float32`. The tiny work leaves `torch.compile` out, because compiling takes too long.
     """
     if work.precision != "float32":
         return ["tfseg", "tfseg_float32"]
@@ -40,14 +41,18 @@ def choose(work: Work) -> list[str]:
 def compare_calls(
     build: Callable, work: Work, folder: Path, rounds: int, check: Callable[[dict], str]
 ) -> tuple[list[comparison.Comparison], list[comparison.Comparison]]:
-    """Compares seconds a call, with processes that live through all rounds.
+    """Compares seconds per call, with one process per contestant that lives through all rounds.
 
     Args:
         build: `build_train_timer` or `build_segment_timer`.
-        work: The work.
-        folder: Takes weights and batch.
-        rounds: Rounds in which each contestant measures once.
-        check: Name -> evidence; says how well they agree, or raises.
+        work: What is measured.
+        folder: Scratch folder for the weights and the batch.
+        rounds: Number of rounds. In each, every contestant measures once.
+        check: Takes contestant name -> evidence; returns a line that says how well the contestants
+            agree, or raises an AssertionError.
+
+    Returns:
+        The comparisons to print, and those with each peer's best variant.
     """
     harness.run_alone(prepare, work, folder)
     builds = {name: (build, _variant(name, work), folder, work.steps) for name in choose(work)}
@@ -63,7 +68,7 @@ def compare_calls(
 
 
 def build_train_timer(name: str, folder: Path, steps: int) -> tuple[float, Callable[[], float]]:
-    """Returns the first step's loss, and a function that gives seconds a training step."""
+    """Returns the first step's loss, and a function that measures seconds per training step."""
     module, variant = _load(name)
     step = module.build_train_step(folder, variant)
     losses = [step() for _ in range(WARMUP_CALLS)]
@@ -73,7 +78,7 @@ def build_train_timer(name: str, folder: Path, steps: int) -> tuple[float, Calla
 def build_segment_timer(
     name: str, folder: Path, steps: int
 ) -> tuple[np.ndarray, Callable[[], float]]:
-    """Returns the class map, and a function that gives seconds a batch."""
+    """Returns the class map, and a function that measures seconds per batch."""
     module, variant = _load(name)
     segment = module.build_segment(folder, variant)
     class_maps = [segment() for _ in range(WARMUP_CALLS)]
@@ -81,10 +86,10 @@ def build_segment_timer(
 
 
 def time_calls(call: Callable, count: int) -> float:
-    """Returns seconds a call; each call ends with its result on the host.
+    """Returns the seconds per call. A call ends when its result is on the host.
 
-    The first calls of a round are left out: memory that lay idle while the others measured may have
-    to come back into caches, or from where the kernel put it.
+    The first calls of a round are not timed: while the other contestants measured, the memory of
+    this process may have left the caches or been swapped out.
     """
     for _ in range(ROUND_WARMUP_CALLS):
         call()
@@ -95,7 +100,7 @@ def time_calls(call: Callable, count: int) -> float:
 
 
 def peak_memory(name: str, folder: Path, steps: int) -> float:
-    """Trains a few steps; returns the largest resident size of this process in GB."""
+    """Trains a few steps; returns the peak resident memory of this process in GB."""
     module, variant = _load(name)
     step = module.build_train_step(folder, variant)
     for _ in range(steps):
@@ -109,8 +114,8 @@ def _variant(name: str, work: Work) -> str:
 
 def _load(name: str) -> tuple[ModuleType, str]:
     module, _, variant = name.partition("/")
-    # transformers loads every framework it finds, and TensorFlow Keras 3 besides the Keras 2 that
-    # all contestants use; the others would count as memory.
+    # transformers loads every framework that it finds, and TensorFlow loads Keras 3 in addition to
+    # the Keras 2 that all contestants use. What is not used would count as memory.
     os.environ["USE_TF" if module == "hf_pytorch" else "USE_TORCH"] = "0"
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     module = "tfseg_contestant" if module == "tfseg" else module

@@ -1,9 +1,10 @@
-"""Seconds an epoch from files to weights: `python -m tests.benchmarks.end_to_end`.
+"""Seconds per epoch of a whole training: `python -m tests.benchmarks.end_to_end`.
 
-tfseg's training scores the mean IoU after each epoch and saves a checkpoint. The peer is
-transformers' TensorFlow model in the loop of its Keras example, which computes the validation loss
-and saves nothing. Neither augments. The first epoch, which traces graphs and fills caches, is left
-out. https://keras.io/examples/vision/segformer/
+The training reads image files and updates the weights. tfseg's training also computes the mean IoU
+and saves a checkpoint after each epoch. The peer is transformers' TensorFlow model in the loop of
+its Keras example, which computes the validation loss and saves nothing. Neither uses augmentation.
+The first epoch is not timed, because it traces graphs and fills caches.
+https://keras.io/examples/vision/segformer/
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def train_tfseg(work: Work, weights: Path, photographs: Path) -> float:
         )
         run = training_run.open_run(config)
         training_run.fit(training_run.build_model(run), run)
-        # An epoch ends with its checkpoint.
+        # Each epoch ends with writing its checkpoint, so these times are the ends of the epochs.
         ends = sorted(
             path.stat().st_mtime_ns / 1e9 for path in Path(model_dir).glob("checkpoints/*.index")
         )

@@ -1,7 +1,7 @@
 """What the benchmarks share: processes that take turns, and flags.
 
-This process stays without TensorFlow and PyTorch: Linux hands a parent's peak memory down to the
-processes it starts.
+This process imports neither TensorFlow nor PyTorch, because on Linux a process that it starts
+inherits its peak memory.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _ENVIRONMENT = {
 
 
 class WorkerError(Exception):
-    """A process could not do its work; the message is the reason, in one line."""
+    """A process could not do its work; the message is the reason in one line."""
 
 
 class Worker:
-    """A process that is set up once and measures whenever it is told to.
+    """A process that is set up once and then measures whenever it is asked to.
 
     Args:
-        build: Runs in the process; returns evidence that the contestants are compared by, and a
+        build: Runs in the process. Returns evidence, by which the contestants are compared, and a
             function that measures one round.
         *args: Arguments of `build`.
 
@@ -50,11 +50,11 @@ class Worker:
         self._connection, child_end = context.Pipe()
         self._process = context.Process(target=_serve, args=(child_end, build, args))
         self._process.start()
-        child_end.close()  # else the end of the process would not be seen here
+        child_end.close()  # otherwise this end would not notice when the process ends
         self.evidence = self._receive()
 
     def measure(self) -> Any:
-        """Returns what one round gave."""
+        """Measures one round and returns the value."""
         self._connection.send(True)
         return self._receive()
 
@@ -84,14 +84,14 @@ def _serve(connection, build: Callable, args: Sequence) -> None:
         pass
     except ModuleNotFoundError as error:
         connection.send(WorkerError(f'{error} (pip install -e ".[bench]")'))
-    except Exception as error:  # whatever a peer raises is the reason to leave it out
+    except Exception as error:  # whatever a peer raises is the reason why it is skipped
         traceback.print_exc()
         reason = (str(error).strip() or "no message").splitlines()[0]
         connection.send(WorkerError(f"{type(error).__name__}: {reason}"))
 
 
 def run_alone(function: Callable, *args) -> Any:
-    """Returns what a function gives in a process of its own."""
+    """Runs a function in a process of its own and returns its result."""
     worker = Worker(_build_call, function, args)
     try:
         return worker.measure()
@@ -104,10 +104,10 @@ def _build_call(function: Callable, args: Sequence) -> tuple[None, Callable[[], 
 
 
 def start_workers(builds: Mapping[str, tuple]) -> dict[str, Worker]:
-    """Starts one process after the other; a peer that fails is left out, with a line saying why.
+    """Starts one process per contestant. A peer that fails is skipped, with a line saying why.
 
     Args:
-        builds: Name -> `build` and its arguments, see `Worker`.
+        builds: Contestant name -> `build` and its arguments, see `Worker`.
     """
     workers = {}
     for name, build in builds.items():
@@ -116,16 +116,16 @@ def start_workers(builds: Mapping[str, tuple]) -> dict[str, Worker]:
         except WorkerError as error:
             if name == _OWN:
                 raise
-            _leave_out(name, error)
+            _skip(name, error)
     return workers
 
 
-def _leave_out(name: str, error: WorkerError) -> None:
-    print(f"{name} is left out: {error}", flush=True)
+def _skip(name: str, error: WorkerError) -> None:
+    print(f"{name} is skipped: {error}", flush=True)
 
 
 def alternate(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Lets the contestants measure in turn, so that each round sees the same state of machine."""
+    """Lets the contestants measure in turn, so that the machine is in the same state for all."""
     values = {name: [] for name in measures}
     for _ in range(rounds):
         for name, measure in measures.items():
@@ -134,11 +134,11 @@ def alternate(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[
 
 
 def alternate_alone(calls: Mapping[str, tuple], rounds: int) -> dict[str, list[float]]:
-    """`alternate` for functions that take a fresh process in each round.
+    """Does what `alternate` does, with a new process for each measurement.
 
     Args:
-        calls: Name -> function and its arguments. A peer that fails in the first round is left
-            out, with a line saying why.
+        calls: Contestant name -> function and its arguments. A peer that fails in the first round
+            is skipped, with a line saying why.
         rounds: Number of rounds.
     """
     values = {name: [] for name in calls}
@@ -149,7 +149,7 @@ def alternate_alone(calls: Mapping[str, tuple], rounds: int) -> dict[str, list[f
             except WorkerError as error:
                 if name == _OWN or values[name]:
                     raise
-                _leave_out(name, error)
+                _skip(name, error)
                 del values[name]
     return values
 
@@ -161,29 +161,30 @@ def run(
     """Parses the flags, measures, prints the table and writes the JSON file.
 
     Args:
-        measure: (work, scratch folder, rounds) -> the comparisons to print and those that count.
-        works: What `--work` may name; the one named `tiny` runs only where asked for.
+        measure: Takes a work, a scratch folder and the number of rounds; returns the comparisons to
+            print and those that go into the JSON file.
+        works: The works that `--work` can name. The one named `tiny` runs only with `--tiny`.
     """
     names = [work.name for work in works]
-    flags.DEFINE_integer("rounds", 3, "rounds; in each, every contestant is measured once", 1)
-    flags.DEFINE_string("json", None, "file for the figures")
-    flags.DEFINE_enum("work", None, names, "measure this one alone")
-    flags.DEFINE_bool("tiny", False, "a minute-long check that the benchmark runs")
+    flags.DEFINE_integer("rounds", 3, "number of rounds; each measures every contestant once", 1)
+    flags.DEFINE_string("json", None, "JSON file for the results")
+    flags.DEFINE_enum("work", None, names, "measure only this work")
+    flags.DEFINE_bool("tiny", False, "only check that the benchmark runs, in about a minute")
 
     def main(_):
         os.environ.update(_ENVIRONMENT)
         wanted = "tiny" if flags.FLAGS.tiny else flags.FLAGS.work
         load, cores = os.getloadavg()[0], os.cpu_count()
-        print(f"load average {load:.1f} on {cores} cores; what others run adds noise", flush=True)
-        counted = []
+        print(f"load average {load:.1f} on {cores} cores; other processes add noise", flush=True)
+        results = []
         for work in works:
             if work.name == wanted or (wanted is None and work.name != "tiny"):
                 with tempfile.TemporaryDirectory() as folder:
                     printed, best = measure(work, Path(folder), flags.FLAGS.rounds)
                 print_table(printed)
-                counted += best
+                results += best
         if flags.FLAGS.json:
-            text = json.dumps([row.to_json() for row in counted], indent=2)
+            text = json.dumps([row.to_json() for row in results], indent=2)
             Path(flags.FLAGS.json).write_text(text + "\n")
 
     app.run(main)

@@ -1,4 +1,4 @@
-"""transformers' SegformerForSemanticSegmentation: eager, channels_last, or compiled."""
+"""The peer in PyTorch: transformers' model, eager, in channels_last format, or compiled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.benchmarks.works import LEARNING_RATE, WEIGHT_DECAY, load_batch
 
 
 def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
-    """Returns a function that does a training step and returns the loss."""
+    """Returns a function that takes one training step and returns the loss."""
     model = _load_model(folder, variant).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     batch = load_batch(folder)
@@ -32,7 +32,7 @@ def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
 
 
 def build_segment(folder: Path, variant: str) -> Callable[[], np.ndarray]:
-    """Returns a function that segments the batch: integer `[batch, height, width]`."""
+    """Returns a function that segments the batch and returns integer `[batch, height, width]`."""
     model, batch = _load_model(folder, variant).eval(), load_batch(folder)
     images, mean, std = (torch.from_numpy(batch[name]) for name in ("images", "mean", "std"))
 

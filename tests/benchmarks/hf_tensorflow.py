@@ -1,4 +1,4 @@
-"""transformers' TFSegformerForSemanticSegmentation, untouched, in its channels-first layout."""
+"""The peer in TensorFlow: transformers' model, unchanged, in its channels-first layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.benchmarks.works import LEARNING_RATE, WEIGHT_DECAY, Work, load_batch
 
 
 def load_model(folder: Path) -> TFSegformerForSemanticSegmentation:
-    """Loads PyTorch-layout safetensors, which `from_pretrained` of 4.57 cannot read."""
+    """Loads safetensors in PyTorch's layout, which `from_pretrained` of 4.57 cannot read."""
     model = TFSegformerForSemanticSegmentation(SegformerConfig.from_pretrained(folder))
     model.build_in_name_scope()
     weights = load_file(folder / "model.safetensors")
@@ -23,7 +23,7 @@ def load_model(folder: Path) -> TFSegformerForSemanticSegmentation:
 
 
 def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
-    """Returns a function that does a training step and returns the loss."""
+    """Returns a function that takes one training step and returns the loss."""
     del variant
     model = load_model(folder)
     model.compile(tf.keras.optimizers.AdamW(LEARNING_RATE, weight_decay=WEIGHT_DECAY))
@@ -36,7 +36,7 @@ def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
 
 
 def build_segment(folder: Path, variant: str) -> Callable[[], np.ndarray]:
-    """Returns a function that segments the batch: integer `[batch, height, width]`."""
+    """Returns a function that segments the batch and returns integer `[batch, height, width]`."""
     del variant
     model, batch = load_model(folder), load_batch(folder)
     images = tf.constant(batch["images"])
@@ -52,7 +52,7 @@ def build_segment(folder: Path, variant: str) -> Callable[[], np.ndarray]:
 
 
 def load_examples(folder: Path, split: str, work: Work, *, is_shuffled: bool) -> tf.data.Dataset:
-    """Builds batches as transformers' Keras example does: cache, shuffle, map, batch, prefetch."""
+    """Builds batches in the order of the Keras example: cache, shuffle, map, batch, prefetch."""
     size = (work.image_size, work.image_size)
     mean, std = tf.constant([0.485, 0.456, 0.406]), tf.constant([0.229, 0.224, 0.225])
 

@@ -1,4 +1,7 @@
-"""Seconds from uint8 images to class maps of their size: `python -m tests.benchmarks.inference`."""
+"""Seconds per batch of inference: `python -m tests.benchmarks.inference`.
+
+The time covers everything from uint8 images to class maps of the same size.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ def check_class_maps(class_maps: Mapping[str, np.ndarray]) -> str:
     own = class_maps["tfseg"]
     agreement = {name: np.mean(other == own) for name, other in class_maps.items()}
     if min(agreement.values()) < LEAST_AGREEMENT:
-        raise AssertionError(f"the contestants do not predict the same pixels: {agreement}")
+        raise AssertionError(f"the class maps of the contestants differ; agreement: {agreement}")
     return (
         f"{len(np.unique(own))} classes in the class map; "
-        f"the peers agree in at least {min(agreement.values()):.3%} of the pixels"
+        f"the peers agree with tfseg in at least {min(agreement.values()):.3%} of the pixels"
     )
 
 

@@ -1,8 +1,10 @@
-"""Images a second that the input pipeline makes, against those that training takes.
+"""Images per second of the input pipeline: `python -m tests.benchmarks.input_pipeline`.
 
-`python -m tests.benchmarks.input_pipeline`: JPEG photographs of 500x375 with PNG masks, standard
-augmentation to 512x512, on all cores; the training of SegFormer-B0 has them to itself as well.
-`cached` keeps decoded examples in memory, as tfseg does up to 2 GiB; `files` decodes each time.
+They are compared to the images per second that the training of SegFormer-B0 consumes; a ratio above
+1 means that the pipeline is fast enough. The pipeline reads JPEG photographs of 500x375 and PNG
+masks and applies the standard augmentation to 512x512. Pipeline and training are measured one after
+the other, each on all cores. The work `cached_512` keeps decoded examples in memory, as tfseg does
+up to 2 GiB; `files_512` decodes the files in every epoch.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ WORKS = (
 )
 NUM_PHOTOGRAPHS = 64
 TRAINING_STEPS = 5
-WARMUP_BATCHES = 40  # more than a pass over the photographs, so that the cache is full
+WARMUP_BATCHES = 40  # more than one pass over the photographs, so that the cache is full
 
 
 def measure(work, folder, rounds):
@@ -53,8 +55,8 @@ def measure(work, folder, rounds):
 
 
 def build_training_meter(work: Work, folder: Path) -> tuple[None, Callable[[], float]]:
-    _, seconds_a_step = contestants.build_train_timer("tfseg", folder, TRAINING_STEPS)
-    return None, lambda: work.batch_size / seconds_a_step()
+    _, seconds_per_step = contestants.build_train_timer("tfseg", folder, TRAINING_STEPS)
+    return None, lambda: work.batch_size / seconds_per_step()
 
 
 def build_pipeline_meter(work: Work, folder: Path) -> tuple[None, Callable[[], float]]:
@@ -73,14 +75,14 @@ def build_pipeline_meter(work: Work, folder: Path) -> tuple[None, Callable[[], f
         seed=0,
     )
 
-    def images_a_second() -> float:
-        iterator = iter(batches)  # a new one, whose buffer did not fill while others measured
+    def images_per_second() -> float:
+        iterator = iter(batches)  # a new iterator: an old one's buffer fills while others measure
         consume(iterator, WARMUP_BATCHES)
         started = time.perf_counter()
         consume(iterator, work.steps)
         return work.batch_size * work.steps / (time.perf_counter() - started)
 
-    return None, images_a_second
+    return None, images_per_second
 
 
 def consume(iterator, count: int) -> None:

@@ -1,4 +1,4 @@
-"""tfseg, as `tfseg.training` trains it and TF Serving runs it."""
+"""tfseg: its training step as in `tfseg.training`, its inference as in TF Serving."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from tfseg.training import optimizers
 
 
 def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
-    """Returns a function that does a training step in a precision and returns the loss."""
+    """Returns a function that takes one training step and returns the loss.
+
+    Args:
+        folder: From `works.prepare`.
+        variant: The precision.
+    """
     model = segformer.load_model(str(folder), precision=variant)
     model.upsample_logits = False  # the loss resizes them
     schedule = optimizers.build_schedule(
@@ -34,9 +39,9 @@ def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
 
 
 def build_segment(folder: Path, variant: str) -> Callable[[], np.ndarray]:
-    """Returns a function that segments the batch: integer `[batch, height, width]`.
+    """Returns a function that segments the batch and returns integer `[batch, height, width]`.
 
-    In the form that is served: images of any number and size.
+    The graph accepts any number of images of any size, as the served one does.
     """
     del variant
     segment = tf.function(

@@ -1,4 +1,4 @@
-"""The works that contestants are given: the same weights, batches and photographs for all."""
+"""The works of the benchmarks: the same weights, batches and photographs for all contestants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEARNING_RATE, WEIGHT_DECAY = 6e-5, 0.01
 PHOTO_SIZE = (375, 500)
 _BATCH_FILE = "batch.npz"
 
-# Nothing random, so that losses can be compared.
+# Without dropout nothing is random, so that the losses of the contestants can be compared.
 _WITHOUT_DROPOUT = {
     "drop_path_rate": 0.0,
     "classifier_dropout_prob": 0.0,
@@ -31,16 +31,16 @@ _TINY_SIZES = {
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What is measured.
+    """A work that the contestants do and that is measured.
 
     Attributes:
-        name: Its name in table and JSON.
-        batch_size: Images in a batch.
-        image_size: Height and width in pixels.
-        num_classes: Classes of the model.
-        steps: Calls, batches or epochs that a round times.
-        cache: `TrainDataConfig.cache` of works on the input pipeline.
-        precision: tfseg's; in a mixed one its peer is tfseg in float32.
+        name: Its name in the table and the JSON file.
+        batch_size: Images per batch.
+        image_size: Height and width of the images in pixels.
+        num_classes: Number of classes of the model.
+        steps: Number of calls, batches or epochs that one round times.
+        cache: `TrainDataConfig.cache`, for works that measure the input pipeline.
+        precision: tfseg's precision. In a mixed precision its peer is tfseg in float32.
     """
 
     name: str
@@ -53,12 +53,15 @@ class Work:
 
     @property
     def is_tiny(self) -> bool:
-        """Whether the model is a toy and peers that take minutes to start are left out."""
+        """Whether the model is a toy, and peers that take minutes to start are skipped."""
         return self.name == "tiny"
 
 
 def prepare(work: Work, folder: Path) -> None:
-    """Writes a SegFormer-B0 with seeded weights in PyTorch's layout, and a batch for it."""
+    """Writes a SegFormer-B0 with seeded weights in PyTorch's layout, and a batch for it.
+
+    The tiny work gets a toy model instead.
+    """
     from transformers import SegformerConfig
 
     from tfseg.data.labels import LabelSpec
@@ -86,20 +89,21 @@ def load_batch(folder: Path) -> Mapping[str, np.ndarray]:
     """Loads the batch that `prepare` wrote.
 
     Returns:
-        `images` uint8 `[batch, height, width, 3]`; `inputs`, the same normalised, float32; `masks`
-        int32 `[batch, height, width]`; `mean` and `std` float32 `[3]`, on images in [0, 1].
+        `images`: uint8 `[batch, height, width, 3]`. `inputs`: the normalised images, float32 of the
+        same shape. `masks`: int32 `[batch, height, width]`. `mean` and `std`: float32 `[3]`, for
+        images in [0, 1].
     """
     with np.load(folder / _BATCH_FILE) as batch:
         return dict(batch)
 
 
 def draw_example(rng, size: tuple[int, int], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws coloured clouds with sensor noise, and a mask of as many patches, all of them valid.
+    """Draws an image of coloured clouds with sensor noise, and a mask of random patches.
 
-    No pixel is void, because the loss of transformers' TensorFlow model fails on the CPU if one is.
+    No pixel is void, because the loss of transformers' TensorFlow model fails on a CPU if one is.
 
     Returns:
-        uint8 `[height, width, 3]` and int32 `[height, width]`.
+        The image, uint8 `[height, width, 3]`, and the mask, int32 `[height, width]`.
     """
     height, width = size
     clouds = Image.fromarray(rng.integers(0, 256, (7, 9, 3), np.uint8))
@@ -114,8 +118,9 @@ def write_photographs(folder: Path, num_classes: int, counts: Mapping[str, int])
     """Writes JPEG photographs and PNG masks in ADE20K's layout.
 
     Args:
-        folder: Takes `images/<split>`, `annotations/<split>` and `id2label.json`.
-        num_classes: Mask values run from 0 up to it.
+        folder: Folder to which `images/<split>`, `annotations/<split>` and `id2label.json` are
+            written.
+        num_classes: Number of classes; mask values run from 0 to `num_classes - 1`.
         counts: Split -> number of photographs.
     """
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Scores equal figures counted in NumPy, mask by mask at its own size."""
+"""The evaluator's scores equal those computed in NumPy, mask by mask at each mask's own size."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
-from tfseg.evaluation.evaluator import Evaluator, figures_to_json
+from tfseg.evaluation.evaluator import Evaluator, metrics_to_json
 from tfseg.evaluation.mean_iou import compute_mean_iou
 
 VOID = 255
@@ -28,7 +28,7 @@ def evaluator(tiny_model, labels):
 
 @pytest.fixture(scope="module")
 def examples(labels):
-    """Normalised images at the model's size and masks of differing sizes with void pixels."""
+    """Normalised images at the model's size, and masks of different sizes with void pixels."""
     rng = np.random.default_rng(0)
     images = rng.normal(size=(len(SIZES), 64, 96, 3)).astype(np.float32)
     masks = [rng.integers(0, labels.num_classes, size).astype(np.int32) for size in SIZES]
@@ -38,7 +38,7 @@ def examples(labels):
 
 
 def batches_of(examples, batch_size, void=VOID):
-    """Batches as the pipeline builds them: masks padded with void to the batch's largest."""
+    """Builds batches as the pipeline does, with masks padded to the largest of the batch."""
 
     def generate():
         for image, mask in examples:
@@ -55,7 +55,7 @@ def batches_of(examples, batch_size, void=VOID):
 
 
 def score_by_hand(model, examples):
-    """Class maps at each mask's size, and the losses of all valid pixels in float64."""
+    """Returns class maps at each mask's size, and the losses of all valid pixels in float64."""
     class_maps, losses = [], []
     for image, mask in examples:
         logits = tf.image.resize(model.quarter_logits(image[None]), mask.shape).numpy()[0]
@@ -67,7 +67,7 @@ def score_by_hand(model, examples):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_figures_equal_those_counted_by_hand(evaluator, tiny_model, examples, labels, batch_size):
+def test_metrics_equal_those_computed_in_numpy(evaluator, tiny_model, examples, labels, batch_size):
     scores = evaluator.evaluate(batches_of(examples, batch_size))
     class_maps, losses = score_by_hand(tiny_model, examples)
     masks = [mask for _, mask in examples]
@@ -77,17 +77,17 @@ def test_figures_equal_those_counted_by_hand(evaluator, tiny_model, examples, la
         num_labels=labels.num_classes,
         ignore_index=VOID,
     )
-    figures = scores.figures(labels.names)
+    metrics = scores.metrics(labels.names)
     for name in ("mean_iou", "mean_accuracy", "overall_accuracy"):
-        assert figures[name] == pytest.approx(expected[name], abs=1e-9)
+        assert metrics[name] == pytest.approx(expected[name], abs=1e-9)
     for index, name in enumerate(labels.names):
-        assert figures[f"iou_{name}"] == pytest.approx(expected["per_category_iou"][index])
-    assert figures["loss"] == scores.loss == pytest.approx(losses.mean(), rel=1e-5)
+        assert metrics[f"iou_{name}"] == pytest.approx(expected["per_category_iou"][index])
+    assert metrics["loss"] == scores.loss == pytest.approx(losses.mean(), rel=1e-5)
     assert scores.num_examples == len(examples)
     assert scores.confusion.sum() == sum(np.sum(mask != VOID) for mask in masks)
 
 
-def test_the_confusion_matrix_holds_truth_by_prediction(evaluator, tiny_model, examples, labels):
+def test_rows_of_the_confusion_matrix_are_the_true_classes(evaluator, tiny_model, examples, labels):
     confusion = evaluator.evaluate(batches_of(examples[:2], 2)).confusion
     expected = np.zeros((labels.num_classes,) * 2, np.int64)
     class_maps, _ = score_by_hand(tiny_model, examples[:2])
@@ -97,8 +97,8 @@ def test_the_confusion_matrix_holds_truth_by_prediction(evaluator, tiny_model, e
     assert np.count_nonzero(expected.sum(0)) > 1
 
 
-def test_the_loss_weighs_pixels_and_not_batches(evaluator, tiny_model, examples):
-    """A batch of one image of a few valid pixels does not count as much as a full one."""
+def test_the_loss_is_the_mean_over_pixels_not_over_batches(evaluator, tiny_model, examples):
+    """A batch with a few valid pixels must not weigh as much as one without void pixels."""
     image, mask = examples[1]
     sparse = np.full_like(mask, VOID)
     sparse[0, :3] = 0
@@ -109,7 +109,7 @@ def test_the_loss_weighs_pixels_and_not_batches(evaluator, tiny_model, examples)
         assert scores.loss == pytest.approx(losses.mean(), rel=1e-5)
 
 
-def test_an_evaluation_starts_from_zero(evaluator, examples):
+def test_each_evaluation_starts_from_zero(evaluator, examples):
     first = evaluator.evaluate(batches_of(examples[:2], 2))
     evaluator.evaluate(batches_of(examples, 2))
     again = evaluator.evaluate(batches_of(examples[:2], 2))
@@ -119,13 +119,13 @@ def test_an_evaluation_starts_from_zero(evaluator, examples):
 
 @pytest.fixture
 def own_model(tiny_model_dir, examples):
-    """A model of its own, which a test may change."""
+    """A model that is not shared, so that a test may change it."""
     from tfseg.models import segformer
 
     return segformer.load_model(tiny_model_dir), batches_of(examples[:2], 2)
 
 
-def test_an_evaluation_sees_the_weights_of_its_time(own_model, labels):
+def test_an_evaluation_uses_the_current_weights(own_model, labels):
     model, batches = own_model
     evaluator = Evaluator(model, labels)
     before = evaluator.evaluate(batches).confusion
@@ -143,7 +143,7 @@ def test_a_data_set_without_a_valid_pixel_is_refused(evaluator, examples, count)
         evaluator.evaluate(batches_of(void, 3).take(1 if count else 0))
 
 
-def test_a_negative_ignore_index(tiny_model, examples):
+def test_a_negative_ignore_index_marks_void(tiny_model, examples):
     labels = LabelSpec(tiny_model.labels.names, ignore_index=-1)
     negative = [(image, np.where(mask == VOID, -1, mask)) for image, mask in examples]
     scores = Evaluator(tiny_model, labels).evaluate(batches_of(negative, 3, void=-1))
@@ -152,7 +152,7 @@ def test_a_negative_ignore_index(tiny_model, examples):
     assert scores.confusion.sum() == len(losses)
 
 
-def test_dropout_and_batch_statistics_rest_while_scoring(evaluator, tiny_model, examples):
+def test_scoring_uses_no_dropout_and_updates_no_batch_statistics(evaluator, tiny_model, examples):
     before = [variable.numpy() for variable in tiny_model.non_trainable_variables]
     first, second = (evaluator.evaluate(batches_of(examples, 2)).loss for _ in range(2))
     assert first == second
@@ -160,6 +160,6 @@ def test_dropout_and_batch_statistics_rest_while_scoring(evaluator, tiny_model, 
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
-def test_figures_that_do_not_exist_are_null_in_json():
-    text = figures_to_json({"loss": 0.5, "iou_cat": math.nan, "dataset": "pets"})
+def test_undefined_metrics_are_null_in_json():
+    text = metrics_to_json({"loss": 0.5, "iou_cat": math.nan, "dataset": "pets"})
     assert json.loads(text) == {"loss": 0.5, "iou_cat": None, "dataset": "pets"}

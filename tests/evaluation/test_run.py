@@ -1,4 +1,4 @@
-"""`tfseg.eval` gives the figures of the run that trained the model."""
+"""Evaluating a saved model gives the metrics that its training run wrote."""
 
 import json
 
@@ -16,26 +16,32 @@ def make_config(model, dataset, **fields):
     )
 
 
-def test_figures_equal_the_runs(boxes_run, boxes_dir, tmp_path):
-    model_dir, _, figures = boxes_run
-    output = tmp_path / "figures.json"
+def test_metrics_equal_those_of_the_training_run(boxes_run, boxes_dir, tmp_path):
+    model_dir, _, expected = boxes_run
+    output = tmp_path / "metrics.json"
     scored = evaluation_run.run_evaluation(
         make_config(model_dir / "best", f"folder:{boxes_dir}", output=str(output))
     )
-    assert scored == pytest.approx(figures, abs=1e-6)
-    assert json.loads(output.read_text())["mean_iou"] == pytest.approx(figures["mean_iou"])
+    assert scored == pytest.approx(expected, abs=1e-6)
+    assert json.loads(output.read_text())["mean_iou"] == pytest.approx(expected["mean_iou"])
 
 
 def test_another_split_and_size_can_be_scored(boxes_run, boxes_dir):
-    model_dir, _, figures = boxes_run
+    model_dir, _, expected = boxes_run
     scored = evaluation_run.run_evaluation(
         make_config(
             model_dir / "best", f"folder:{boxes_dir}", eval_split="train", image_size=(96, 64)
         )
     )
-    assert scored["loss"] != pytest.approx(figures["loss"])
+    assert scored["loss"] != pytest.approx(expected["loss"])
 
 
-def test_a_data_set_of_other_classes_is_refused(tiny_model_dir, boxes_dir):
-    with pytest.raises(UserError, match=r"predicts 5 classes .* holds 3 classes"):
+def test_a_data_set_with_another_number_of_classes_is_refused(tiny_model_dir, boxes_dir):
+    with pytest.raises(UserError, match=r"predicts 5 classes .* has 3 classes"):
         evaluation_run.run_evaluation(make_config(tiny_model_dir, f"folder:{boxes_dir}"))
+
+
+def test_an_output_that_is_a_folder_is_refused_before_anything_is_read(tmp_path):
+    config = make_config("missing", "folder:missing", output=str(tmp_path))
+    with pytest.raises(UserError, match=r"--output=.* is a folder; it must be the path of a JSON"):
+        evaluation_run.run_evaluation(config)

@@ -1,4 +1,4 @@
-"""The model card."""
+"""The model card tells where a model comes from and how well it does."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from tfseg.data.labels import LabelSpec
 from tfseg.hub import model_card
 
 
-def test_card_states_origin_figures_and_every_class():
-    figures = {"mean_iou": 0.5, "overall_accuracy": 0.75, "iou_sky": 0.25, "iou_road": np.nan}
+def test_the_card_states_the_origin_the_metrics_and_every_class():
+    metrics = {"mean_iou": 0.5, "overall_accuracy": 0.75, "iou_sky": 0.25, "iou_road": np.nan}
     card = model_card.model_card(
-        LabelSpec(("sky", "road")), figures, dataset="streets:1.0.0", init_from="scratch"
+        LabelSpec(("sky", "road")), metrics, dataset="streets:1.0.0", init_from="scratch"
     )
     assert card.startswith("---\nlibrary_name: transformers\n")
     for words in (

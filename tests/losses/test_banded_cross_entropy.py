@@ -1,4 +1,4 @@
-"""The banded loss against resize and cross-entropy of the whole."""
+"""The banded loss and its gradient equal those of `tf.image.resize` followed by cross-entropy."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def banded(masks, logits, *settings):
     return banded_cross_entropy.upsampled_cross_entropy_sum(masks, logits, *settings)
 
 
-def whole(masks, logits, *settings):
+def unbanded(masks, logits, *settings):
     resized = tf.image.resize(logits, masks.shape[1:])
     return cross_entropy.cross_entropy_sum(masks, resized, *settings)[0]
 
@@ -44,17 +44,17 @@ def value_and_gradient(function, masks, logits, void=VOID, *settings):
     ("shape", "num_classes", "band_elements"),
     [
         ((2, 8, 12), 5, 1 << 20),  # one band
-        ((2, 8, 12), 5, 1),  # a band an interval
+        ((2, 8, 12), 5, 1),  # one band per interval between rows
         ((1, 7, 5), 3, 1500),  # bands that do not divide the height
         ((3, 2, 2), 2, 1),
         ((1, 16, 16), 150, 1 << 16),
     ],
 )
-def test_value_and_gradient_equal_the_whole(shape, num_classes, band_elements, monkeypatch):
+def test_value_and_gradient_equal_the_unbanded_loss(shape, num_classes, band_elements, monkeypatch):
     monkeypatch.setattr(banded_cross_entropy, "_BAND_ELEMENTS", band_elements)
     masks, logits = draw(shape, num_classes)
     loss, gradient = value_and_gradient(banded, masks, logits)
-    expected_loss, expected_gradient = value_and_gradient(whole, masks, logits)
+    expected_loss, expected_gradient = value_and_gradient(unbanded, masks, logits)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-5)
     assert np.abs(expected_gradient).max() > 0.1
@@ -67,22 +67,22 @@ def test_class_weights_and_label_smoothing(class_weights, label_smoothing, monke
     masks, logits = draw((2, 5, 6), 4)
     settings = (VOID, class_weights, label_smoothing)
     loss, gradient = value_and_gradient(banded, masks, logits, *settings)
-    expected_loss, expected_gradient = value_and_gradient(whole, masks, logits, *settings)
+    expected_loss, expected_gradient = value_and_gradient(unbanded, masks, logits, *settings)
     plain_loss, _ = value_and_gradient(banded, masks, logits)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-5)
     assert (loss == plain_loss) == (class_weights is None and not label_smoothing)
 
 
-def test_a_negative_ignore_index():
+def test_a_negative_ignore_index_marks_void():
     masks, logits = draw((2, 4, 6), 4, void=-1)
     loss, gradient = value_and_gradient(banded, masks, logits, void=-1)
-    expected_loss, expected_gradient = value_and_gradient(whole, masks, logits, void=-1)
+    expected_loss, expected_gradient = value_and_gradient(unbanded, masks, logits, void=-1)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-5)
 
 
-def test_void_everywhere_gives_zero():
+def test_masks_without_a_valid_pixel_give_zero():
     masks, logits = draw((2, 4, 6), 4)
     loss, gradient = value_and_gradient(banded, tf.fill(masks.shape, VOID), logits)
     assert loss == 0
@@ -90,11 +90,11 @@ def test_void_everywhere_gives_zero():
 
 
 @pytest.mark.parametrize("spread", [1, 30, 1000])
-def test_every_range_of_logits_equals_the_whole(spread):
+def test_narrow_and_wide_ranges_of_logits_equal_the_unbanded_loss(spread):
     masks, logits = draw((2, 5, 6), 7)
     logits = logits / (tf.reduce_max(logits) - tf.reduce_min(logits)) * spread
     loss, gradient = value_and_gradient(banded, masks, logits)
-    expected_loss, expected_gradient = value_and_gradient(whole, masks, logits)
+    expected_loss, expected_gradient = value_and_gradient(unbanded, masks, logits)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=2e-5)
 
@@ -106,7 +106,7 @@ def test_large_logits_stay_finite():
     assert np.isfinite(gradient).all()
 
 
-def test_no_tensor_of_all_pixels_and_classes_is_made():
+def test_no_tensor_holds_all_pixels_and_classes():
     masks, logits = draw((2, 64, 64), 64)
 
     @tf.function
@@ -136,12 +136,12 @@ def test_no_tensor_of_all_pixels_and_classes_is_made():
         ((2, 4, 24), (2, 1, 6, 3), False),
     ],
 )
-def test_applies_to_static_shapes_four_times_apart(mask_shape, logits_shape, expected):
+def test_applies_to_static_shapes_whose_ratio_is_four(mask_shape, logits_shape, expected):
     specs = tf.TensorSpec(mask_shape, tf.int32), tf.TensorSpec(logits_shape, tf.float32)
     assert banded_cross_entropy.applies_to(*specs) is expected
 
 
-def test_the_loss_takes_the_fast_way_and_gives_the_same():
+def test_the_loss_is_the_same_for_quarter_size_and_for_full_size_logits():
     masks, logits = draw((2, 8, 8), 5)
     loss = cross_entropy.SegmentationCrossEntropy(VOID)
     resized = tf.image.resize(logits, masks.shape[1:])

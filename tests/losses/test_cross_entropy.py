@@ -1,4 +1,4 @@
-"""The loss equals PyTorch's, leaves void pixels out of value and gradient, and works in Keras."""
+"""The loss and its gradient equal PyTorch's, ignore void pixels, and train a Keras model."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tfseg.losses.cross_entropy import SegmentationCrossEntropy, cross_entropy_s
 
 
 def draw(seed=0, *, size=(12, 20), logits_size=None, ignore_index=255, void_share=0.2):
-    """Masks `[2, height, width]` with void pixels, and logits of three classes."""
+    """Draws masks `[2, height, width]` with void pixels, and logits of three classes."""
     rng = np.random.default_rng(seed)
     masks = rng.integers(0, 3, (2, *size)).astype(np.int32)
     masks[rng.random(masks.shape) < void_share] = ignore_index
@@ -21,7 +21,7 @@ def draw(seed=0, *, size=(12, 20), logits_size=None, ignore_index=255, void_shar
 
 
 def mean_cross_entropy(masks, logits, ignore_index):
-    """The definition, pixel by pixel, in float64."""
+    """Computes the loss by its definition, pixel by pixel, in float64."""
     losses = [
         np.log(np.exp(scores - scores.max()).sum()) + scores.max() - scores[label]
         for label, scores in zip(masks.ravel(), logits.reshape(-1, 3).astype(float), strict=True)
@@ -92,7 +92,7 @@ def test_a_batch_without_a_valid_pixel_gives_zero(logits_size, settings):
 
 
 @pytest.mark.parametrize("logits_size", [(12, 20), (3, 5)])
-def test_a_batch_of_weight_zero_gives_zero(logits_size):
+def test_a_batch_with_only_pixels_of_weight_zero_gives_zero(logits_size):
     masks, logits = draw(logits_size=logits_size)
     masks[masks != 255] = 1
     loss, gradient = loss_and_gradient(masks, logits, class_weights=(1.0, 0.0, 2.0))
@@ -100,7 +100,7 @@ def test_a_batch_of_weight_zero_gives_zero(logits_size):
     np.testing.assert_array_equal(gradient, np.zeros_like(logits))
 
 
-def test_weights_of_one_change_nothing():
+def test_class_weights_of_one_change_nothing():
     masks, logits = draw()
     loss, gradient = loss_and_gradient(masks, logits, class_weights=(1, 1, 1), label_smoothing=0.0)
     plain_loss, plain_gradient = loss_and_gradient(masks, logits)
@@ -108,7 +108,7 @@ def test_weights_of_one_change_nothing():
     np.testing.assert_array_equal(gradient, plain_gradient)
 
 
-def test_class_weights_of_another_number_are_refused():
+def test_another_number_of_class_weights_than_classes_is_refused():
     masks, logits = draw()
     with pytest.raises(ValueError, match="2 class weights for 3 classes"):
         SegmentationCrossEntropy(255, class_weights=(1.0, 2.0))(masks, logits)
@@ -122,7 +122,7 @@ def test_huge_logits_stay_finite(smoothing):
     assert np.all(np.isfinite(gradient))
 
 
-def test_half_precision_logits_are_summed_in_float32():
+def test_the_loss_of_bfloat16_logits_is_computed_in_float32():
     masks, logits = draw(size=(64, 64))
     halved = tf.cast(logits, tf.bfloat16)
     loss = SegmentationCrossEntropy(255)(masks, halved)
@@ -133,7 +133,7 @@ def test_half_precision_logits_are_summed_in_float32():
 
 @pytest.mark.parametrize("known", [(None, None, None), (2, 12, 20), None])
 @pytest.mark.parametrize("logits_size", [(12, 20), (3, 5)])
-def test_a_graph_of_unknown_sizes_equals_eager_execution(known, logits_size):
+def test_a_graph_with_unknown_sizes_equals_eager_execution(known, logits_size):
     masks, logits = draw(logits_size=logits_size)
     loss = SegmentationCrossEntropy(255, class_weights=(0.5, 2.0, 0.0), label_smoothing=0.1)
     logits_shape = (None, None, None, 3)
@@ -142,7 +142,7 @@ def test_a_graph_of_unknown_sizes_equals_eager_execution(known, logits_size):
     assert float(traced(masks, logits)) == pytest.approx(float(loss(masks, logits)), rel=1e-6)
 
 
-def test_sum_and_count():
+def test_the_sum_and_the_number_of_valid_pixels():
     masks, logits = draw()
     total, num_valid = cross_entropy_sum(tf.constant(masks), tf.constant(logits), 255)
     assert float(num_valid) == np.sum(masks != 255)
@@ -150,7 +150,7 @@ def test_sum_and_count():
     assert float(total) == pytest.approx(mean * np.sum(masks != 255), rel=1e-5)
 
 
-def test_fit_reports_and_lowers_the_loss():
+def test_fit_reports_the_loss_and_reduces_it():
     masks, images = draw(logits_size=(12, 20))
     tf.keras.utils.set_random_seed(0)
     model = tf.keras.Sequential([tf.keras.layers.Conv2D(3, 1, strides=4, input_shape=(12, 20, 3))])

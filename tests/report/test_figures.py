@@ -1,27 +1,15 @@
-import io
+"""The figures show what they are given, their texts do not overlap, and bad input is refused."""
+
 import itertools
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from tests.report.examples import LABELS, make_example, read_png
 from tfseg.data.labels import LabelSpec
 from tfseg.report import figures, visualization
-
-LABELS = LabelSpec(("_background_", "cost in $ or $$", "a<b"))
-
-
-def make_example(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    image = rng.integers(0, 256, (height, width, 3), np.uint8)
-    mask = rng.integers(0, 2, (height, width)).astype(np.int32)
-    return image, mask, 1 - mask
-
-
-def read_png(content):
-    return Image.open(io.BytesIO(content))
 
 
 def ink_at_edge(picture):
@@ -48,7 +36,7 @@ def test_gallery_shows_image_truth_and_prediction_of_each_example():
             np.testing.assert_array_equal(panel, expected)
 
 
-def test_gallery_legend_names_the_values_that_occur():
+def test_gallery_legend_names_the_classes_that_occur():
     image, mask, class_map = make_example(20, 30)
     figure = figures.draw_prediction_gallery([image], [mask], [class_map], LABELS)
     assert legend_texts(figure) == ["_background_", r"cost in \$ or \$\$"]
@@ -75,7 +63,7 @@ def test_gallery_texts_and_panels_do_not_overlap(num_classes):
         assert not any(box.overlaps(other) for other in boxes[:index])
 
 
-def test_gallery_refuses_what_does_not_fit():
+def test_gallery_refuses_lists_and_sizes_that_do_not_match():
     image, mask, class_map = make_example(20, 30)
     with pytest.raises(ValueError, match="at least one, received 0 images"):
         figures.draw_prediction_gallery([], [], [], LABELS)
@@ -86,7 +74,7 @@ def test_gallery_refuses_what_does_not_fit():
 
 
 def curves(figure):
-    """Returns panel -> line -> points, without the marks of the best row."""
+    """Returns panel -> line -> points, without the marks of the best evaluation."""
     return {
         axes.get_title().split(",")[0]: {
             line.get_label(): line.get_xydata().tolist()
@@ -167,7 +155,7 @@ def test_confusion_matrix_shows_percent_of_the_true_class():
 @pytest.mark.parametrize(
     ("num_classes", "max_pixels"), [(2, 700), (19, 1500), (150, 2400), (400, 2600)]
 )
-def test_confusion_matrix_fits_its_picture(num_classes, max_pixels):
+def test_confusion_matrix_fits_into_its_image(num_classes, max_pixels):
     names = [f"class number {index}" for index in range(num_classes)]
     figure = figures.draw_confusion_matrix(np.eye(num_classes, dtype=np.int64), names)
 

@@ -1,3 +1,5 @@
+"""The report's page is valid HTML, shows metrics and figures, and is never half-written."""
+
 import html.parser
 import math
 
@@ -13,7 +15,7 @@ FILES = ["confusion_matrix.png", "curves.png", "index.html", "predictions.png"]
 
 
 class Page(html.parser.HTMLParser):
-    """Collects links to pictures and the text of each table cell; checks that tags are closed."""
+    """Collects image links and the text of each table cell; checks that every tag is closed."""
 
     VOID_TAGS = ("meta", "img")
 
@@ -65,7 +67,7 @@ def file_names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_report_writes_the_page_and_its_pictures(tmp_path):
+def test_report_writes_the_page_and_its_figures(tmp_path):
     index = write_report(tmp_path / "new" / "report", **report_arguments())
 
     assert file_names(tmp_path / "new" / "report") == FILES
@@ -75,7 +77,7 @@ def test_report_writes_the_page_and_its_pictures(tmp_path):
         Image.open(index.parent / name).verify()
 
 
-def test_report_tables_hold_the_figures_and_escaped_names(tmp_path):
+def test_report_tables_hold_the_metrics_and_escaped_names(tmp_path):
     index = write_report(tmp_path, **report_arguments(), title="a < b")
 
     text = index.read_text()
@@ -87,17 +89,18 @@ def test_report_tables_hold_the_figures_and_escaped_names(tmp_path):
         ["tree & bush", "-", "-", "0.00"],
     ]
     assert "<title>a &lt; b</title>" in text
+    assert "<h2>Final metrics</h2>" in text
     assert "<b>" not in text
     assert "background: rgb(255, 0, 0)" in text
 
 
-def test_report_without_history_and_gallery_leaves_their_pictures_out(tmp_path):
+def test_report_without_history_and_gallery_has_only_the_confusion_matrix(tmp_path):
     index = write_report(tmp_path, **report_arguments(history_csv_rows=[], gallery=[]))
     assert file_names(tmp_path) == ["confusion_matrix.png", "index.html"]
     assert Page(index.read_text()).pictures == ["confusion_matrix.png"]
 
 
-def test_report_survives_a_confusion_matrix_without_pixels(tmp_path):
+def test_report_works_for_a_confusion_matrix_without_pixels(tmp_path):
     index = write_report(
         tmp_path, **report_arguments(confusion=np.zeros((2, 2), np.int64), metrics={})
     )
@@ -107,7 +110,7 @@ def test_report_survives_a_confusion_matrix_without_pixels(tmp_path):
     ]
 
 
-def test_failed_drawing_leaves_the_older_report(tmp_path):
+def test_an_error_in_drawing_leaves_an_older_report_unchanged(tmp_path):
     write_report(tmp_path, **report_arguments())
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -121,7 +124,7 @@ def test_failed_drawing_leaves_the_older_report(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_failed_write_leaves_no_temporary_file(tmp_path):
+def test_an_error_in_writing_leaves_no_temporary_file(tmp_path):
     (tmp_path / "predictions.png").mkdir()
     with pytest.raises(FileExistsError):
         write_report(tmp_path, **report_arguments())
@@ -140,7 +143,7 @@ def test_read_history_gives_floats_and_nan_for_empty_fields(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "step,loss\n"])
-def test_read_history_of_no_rows_is_empty(tmp_path, text):
+def test_read_history_without_rows_is_empty(tmp_path, text):
     (tmp_path / "history.csv").write_text(text)
     assert read_history(tmp_path / "history.csv") == []
 

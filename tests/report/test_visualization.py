@@ -1,24 +1,11 @@
-import io
+"""Colours and PNG files of class maps hold the right class ids."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from tfseg.data.labels import LabelSpec, default_palette
+from tests.report.examples import LABELS, make_example, read_png
+from tfseg.data.labels import default_palette
 from tfseg.report import visualization
-
-LABELS = LabelSpec(("_background_", "cost in $ or $$", "a<b"))
-
-
-def make_example(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    image = rng.integers(0, 256, (height, width, 3), np.uint8)
-    mask = rng.integers(0, 2, (height, width)).astype(np.int32)
-    return image, mask, 1 - mask
-
-
-def read_png(content):
-    return Image.open(io.BytesIO(content))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
@@ -33,12 +20,12 @@ def test_colorize_paints_classes_and_void(dtype):
     np.testing.assert_array_equal(colors, expected)
 
 
-def test_colorize_takes_a_negative_ignore_index_as_void():
+def test_colorize_paints_a_negative_ignore_index_as_void():
     colors = visualization.colorize(np.array([[-1, 0]]), [(9, 9, 9)])
     np.testing.assert_array_equal(colors, [[visualization.VOID_COLOR, (9, 9, 9)]])
 
 
-def test_colorize_takes_more_classes_than_the_dtype_of_the_map_holds():
+def test_colorize_works_with_more_classes_than_the_dtype_of_the_map_can_count():
     palette = default_palette(300)
     colors = visualization.colorize(np.array([[255]], np.uint8), palette)
     np.testing.assert_array_equal(colors, [[palette[255]]])
@@ -52,7 +39,7 @@ def test_overlay_blends_by_opacity(opacity, expected):
     np.testing.assert_array_equal(blend, np.full((2, 3, 3), expected))
 
 
-def test_overlay_refuses_what_it_cannot_blend():
+def test_overlay_refuses_a_bad_opacity_and_sizes_that_differ():
     image, class_map = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), int)
     with pytest.raises(ValueError, match=r"between 0 and 1, received 1\.5"):
         visualization.overlay(image, class_map, [(1, 1, 1)], 1.5)
@@ -60,18 +47,18 @@ def test_overlay_refuses_what_it_cannot_blend():
         visualization.overlay(image, class_map[:2], [(1, 1, 1)])
 
 
-def test_png_round_trip():
+def test_encode_png_is_lossless():
     image, _, _ = make_example(5, 7)
     np.testing.assert_array_equal(read_png(visualization.encode_png(image)), image)
 
 
-def test_png_takes_a_transposed_view():
+def test_encode_png_accepts_a_transposed_view():
     image = make_example(5, 7)[0].transpose(1, 0, 2)
     np.testing.assert_array_equal(read_png(visualization.encode_png(image)), image)
 
 
 @pytest.mark.parametrize("num_classes", [1, 3, 150, 256])
-def test_class_png_holds_ids_and_palette(num_classes):
+def test_class_png_holds_the_ids_and_the_palette(num_classes):
     ids = np.arange(256).reshape(16, 16).astype(np.int32)
     palette = default_palette(num_classes)
 
@@ -94,6 +81,6 @@ def test_class_png_has_16_bits_for_many_classes(num_classes, top_id):
 
 
 @pytest.mark.parametrize("value", [-1, 65536])
-def test_class_png_refuses_ids_it_cannot_hold(value):
+def test_class_png_refuses_ids_out_of_range(value):
     with pytest.raises(ValueError, match=f"0 to 65535, received {value}.*--ignore_index"):
         visualization.encode_class_png(np.array([[0, value]]), LABELS.palette)

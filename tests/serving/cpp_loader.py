@@ -1,8 +1,9 @@
-"""Runs a signature of a SavedModel through TensorFlow's C++ loader, which TF Serving is built on.
+"""Runs a signature of a SavedModel through TensorFlow's C++ loader, on which TF Serving is built.
 
-As a script it is a process without tfseg, transformers and tf_keras:
-`python cpp_loader.py SAVED_MODEL_DIR SIGNATURE FILE...` feeds the files' bytes as one string batch
-(nothing, if there are none) and prints the string outputs and the imported modules as JSON.
+It is a script, so that it runs in a process without tfseg, transformers and tf_keras:
+`python cpp_loader.py SAVED_MODEL_DIR SIGNATURE FILE...` feeds the contents of the files as one
+batch of strings (no input without files), and prints the string outputs and the watched modules
+that were imported as JSON.
 """
 
 import base64
@@ -18,7 +19,7 @@ WATCHED_MODULES = ("tfseg", "transformers", "tf_keras", "torch")
 
 
 class Output(ctypes.Structure):
-    """`TF_Output` of the C API: a tensor, as an operation and its output's index."""
+    """`TF_Output` of the C API: a tensor, given by an operation and the index of its output."""
 
     _fields_ = (("operation", c_void_p), ("index", c_int))
 
@@ -73,7 +74,7 @@ class CppModel:
         self._check()
 
     def run(self, signature: str, inputs: dict[str, list[bytes]]) -> dict[str, list[bytes]]:
-        """Feeds string vectors by the signature's input names; returns its string vectors."""
+        """Feeds string vectors by input name; returns string vectors by output name."""
         definition = self._signatures[signature]
         feeds = [self._output(definition.inputs[name].name) for name in inputs]
         tensors = [self._string_tensor(values) for values in inputs.values()]
@@ -129,7 +130,7 @@ class CppModel:
 def _load_library() -> ctypes.CDLL:
     import tensorflow
 
-    # It links to libtensorflow_framework, which holds the tensor and status functions.
+    # This library links to libtensorflow_framework, which has the tensor and status functions.
     folder = pathlib.Path(tensorflow.__file__).parent
     library = ctypes.CDLL(str(folder / "libtensorflow_cc.so.2"))
     for name, (result, arguments) in _FUNCTIONS.items():

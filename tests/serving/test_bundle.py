@@ -1,3 +1,5 @@
+"""The exported folder: its layout, its signatures in the C++ loader, and its version number."""
+
 import base64
 import io
 import json
@@ -33,7 +35,7 @@ def loaded(bundle_dir):
 
 
 def run_cpp_loader(*arguments):
-    """Runs a process that cannot see tfseg, and has nothing of its environment."""
+    """Runs the C++ loader in a process that has neither tfseg nor its environment variables."""
     hidden = ("PYTHONPATH", "TF_USE_LEGACY_KERAS")
     process = subprocess.run(
         [sys.executable, HERE / "cpp_loader.py", *map(str, arguments)],
@@ -47,15 +49,15 @@ def run_cpp_loader(*arguments):
     return json.loads(process.stdout)
 
 
-def test_layout_is_tf_servings(bundle_dir):
+def test_the_layout_is_that_of_tf_serving(bundle_dir):
     assert bundle_dir.name == "1"
     assert [path.name for path in bundle_dir.parent.iterdir()] == ["1"]
     assert (bundle_dir / "saved_model.pb").exists()
     assert (bundle_dir / bundle.WARMUP_FILE).exists()
 
 
-def test_nothing_in_it_must_be_compiled_by_xla(bundle_dir):
-    """TensorFlow Serving fails a request that needs XLA, unless it was started with a flag."""
+def test_no_function_requires_xla(bundle_dir):
+    """TensorFlow Serving refuses requests that need XLA, unless a flag enables it at the start."""
     saved = saved_model_pb2.SavedModel.FromString((bundle_dir / "saved_model.pb").read_bytes())
     (graph,) = (meta_graph.graph_def for meta_graph in saved.meta_graphs)
     names = [function.signature.name for function in graph.library.function]
@@ -68,7 +70,7 @@ def test_nothing_in_it_must_be_compiled_by_xla(bundle_dir):
     assert compiled == []
 
 
-def test_cpp_loader_gives_the_pixels_that_predict_writes(
+def test_the_cpp_loader_gives_the_masks_that_predict_writes(
     bundle_dir, tiny_model_dir, make_image, tmp_path
 ):
     paths = [tmp_path / "first.jpg", tmp_path / "second.jpg"]
@@ -85,7 +87,7 @@ def test_cpp_loader_gives_the_pixels_that_predict_writes(
         assert len(np.unique(served)) >= 3
 
 
-def test_every_output_has_a_free_batch(loaded):
+def test_every_input_and_output_has_a_free_batch_dimension(loaded):
     for name in ("serving_default", "predict_images", "describe_batch"):
         function = loaded.signatures[name]
         specs = [*function.structured_input_signature[1].values()]
@@ -98,14 +100,14 @@ def test_describe_needs_no_input(loaded):
     assert json.loads(text)["classes"][0] == "sky"
 
 
-def test_only_the_networks_weights_are_saved(bundle_dir, tiny_model):
+def test_only_the_weights_of_the_network_are_saved(bundle_dir, tiny_model):
     variables = tf.train.list_variables(str(bundle_dir / "variables" / "variables"))
     saved = [shape for name, shape in variables if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
     expected = [variable.shape.as_list() for variable in tiny_model.network.variables]
     assert sorted(saved) == sorted(expected)
 
 
-def test_warmup_request_runs(bundle_dir, loaded):
+def test_the_warm_up_request_runs(bundle_dir, loaded):
     from tensorflow_serving.apis import prediction_log_pb2
 
     (record,) = tf.data.TFRecordDataset(str(bundle_dir / bundle.WARMUP_FILE))
@@ -115,7 +117,7 @@ def test_warmup_request_runs(bundle_dir, loaded):
     assert outputs["mask_png_bytes"].shape == (1,)
 
 
-def test_version_is_one_above_the_newest(tmp_path):
+def test_the_default_version_is_one_above_the_newest(tmp_path):
     assert bundle.choose_version(tmp_path / "none") == 1
     for name in ("007", "3", "12.tmp", ".20.x.tmp", "notes"):
         (tmp_path / name).mkdir()
@@ -125,11 +127,11 @@ def test_version_is_one_above_the_newest(tmp_path):
 
 def test_an_existing_version_is_refused(tiny_model, tmp_path):
     (tmp_path / "007").mkdir()
-    with pytest.raises(UserError, match=r"--version=7 exists .*leave --version out for 8"):
+    with pytest.raises(UserError, match=r"--version=7 exists .*omit --version to write version 8"):
         bundle.write_bundle(tiny_model, tmp_path, version=7)
 
 
-def test_a_file_as_base_is_refused(tiny_model, tmp_path):
+def test_a_file_as_export_dir_is_refused(tiny_model, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"--export_dir=.*file is a file"):
         bundle.write_bundle(tiny_model, tmp_path / "file")
@@ -138,12 +140,12 @@ def test_a_file_as_base_is_refused(tiny_model, tmp_path):
 
 
 def test_a_failed_write_leaves_nothing(tiny_model, tmp_path):
-    # A limit on the size of files, like a full disk, fails TensorFlow's own writes half-way: the
-    # weights (230 kB) fit; the graph, written after them, does not.
+    # A limit on the file size makes TensorFlow's own writes fail half-way, as a full disk does: the
+    # weights (230 kB) are below it; the graph, which is written after them, is not.
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
     try:
-        with pytest.raises(UserError, match=r"cannot write .*\(File too large\): make room"):
+        with pytest.raises(UserError, match=r"cannot write .*\(File too large\): free some disk"):
             bundle.write_bundle(tiny_model, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

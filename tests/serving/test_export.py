@@ -1,3 +1,5 @@
+"""Exporting a model writes the next version, and refuses what it cannot do before it starts."""
+
 import pytest
 
 import tfseg  # noqa: F401
@@ -25,7 +27,7 @@ def test_an_existing_version_is_refused_before_the_model_is_read(tmp_path):
         export.run_export(config)
 
 
-def test_a_missing_model_is_named(tmp_path):
+def test_the_error_for_a_missing_model_names_it(tmp_path):
     config = ExportConfig(model=str(tmp_path / "missing"), export_dir=str(tmp_path / "out"))
     with pytest.raises(UserError, match=r"--model=.*missing: no such folder"):
         export.run_export(config)

@@ -1,3 +1,5 @@
+"""The served signatures give the class maps of the model, of its training and of PyTorch."""
+
 import io
 import json
 
@@ -28,7 +30,7 @@ def decode(png):
     return np.asarray(Image.open(io.BytesIO(png.numpy())))
 
 
-def test_serving_default_masks_each_image_at_its_own_size(served, tiny_model, make_image):
+def test_serving_default_segments_each_image_at_its_own_size(served, tiny_model, make_image):
     images = [make_image(75, 101), make_image(130, 60, seed=1), make_image(1, 40, seed=2)]
     masks = served.serving_default([encode(image) for image in images])["mask_png_bytes"]
     for image, mask in zip(images, masks, strict=True):
@@ -37,7 +39,7 @@ def test_serving_default_masks_each_image_at_its_own_size(served, tiny_model, ma
     assert len(np.unique(decode(masks[0]))) >= 3
 
 
-def test_serving_default_takes_jpeg_gray_alpha_and_16_bit(served, make_image):
+def test_serving_default_accepts_jpeg_gray_alpha_and_16_bit_images(served, make_image):
     gray = make_image(40, 50)[..., 0]
     rgb = np.stack([gray] * 3, axis=-1)
     rgba = np.dstack([rgb, 255 - gray])
@@ -60,7 +62,7 @@ def test_damaged_bytes_are_an_error(served, make_image):
         served.serving_default([encode(make_image(40, 50))[:100]])
 
 
-def test_predict_images_is_argmax_and_softmax_of_the_model(served, tiny_model, make_image):
+def test_predict_images_gives_argmax_and_softmax_of_the_logits(served, tiny_model, make_image):
     images = np.stack([make_image(75, 101), make_image(75, 101, seed=1)])
     outputs = served.predict_images(images)
     quarter = module._quarter_logits(tiny_model, tiny_model.preprocessing(images))
@@ -92,7 +94,7 @@ def test_more_than_256_classes_give_16_bit_masks(make_image):
     assert (decode(mask) == 299).all()
 
 
-def test_describe_says_what_a_client_needs(served, tiny_model):
+def test_describe_holds_what_a_client_needs(served, tiny_model):
     (text,) = served.describe()["description_json"].numpy()
     description = json.loads(text)
     assert description["classes"] == ["sky", "road", "tree", "car", "person"]
@@ -102,7 +104,7 @@ def test_describe_says_what_a_client_needs(served, tiny_model):
     assert served.describe_batch(["", ""])["description_json"].numpy().tolist() == [text, text]
 
 
-def test_serving_leaves_the_model_as_it_was(served, tiny_model):
+def test_serving_does_not_change_the_model(served, tiny_model):
     served.predict_images(np.zeros((1, 32, 32, 3), np.uint8))
     assert tiny_model.upsample_logits
     assert tiny_model(tf.zeros((1, 64, 96, 3))).shape == (1, 64, 96, 5)
@@ -120,7 +122,8 @@ def test_class_maps_equal_pytorch_transformers(
     processor = SegformerImageProcessor.from_pretrained(tiny_model_dir)
     if own_preprocessing:
         processed = processor(Image.fromarray(image), return_tensors="np")["pixel_values"]
-        # PIL rounds to whole gray levels, down the columns and along the rows: 2 * 0.5 / 255 / std.
+        # PIL rounds to whole gray levels twice, once per axis, so values differ by up to
+        # 2 * 0.5 / 255 / std.
         np.testing.assert_allclose(processed, inputs, atol=0.0176)
         inputs = processed
     peer = SegformerForSemanticSegmentation.from_pretrained(tiny_model_dir).eval()
@@ -131,6 +134,6 @@ def test_class_maps_equal_pytorch_transformers(
     peer_logits = np.moveaxis(outputs.logits.numpy(), 1, -1)
     np.testing.assert_allclose(logits, peer_logits, atol=0.05 if own_preprocessing else 1e-5)
     class_map = module.predict_class_maps(tiny_model, image[None])
-    # Measured over eight images: 0.990 to 0.994 with PIL's rounding, 1.0 without.
+    # Measured on eight images: 0.990 to 0.994 with PIL's rounding, 1.0 without it.
     agreement = np.mean(class_map[0] == expected.numpy())
     assert agreement > (0.985 if own_preprocessing else 0.9999)

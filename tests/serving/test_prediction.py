@@ -1,3 +1,5 @@
+"""Predictions of image files: what is written, what is printed, and what is refused."""
+
 import dataclasses
 import json
 import os
@@ -54,7 +56,7 @@ def test_an_image_gets_classes_overlay_and_json(
     assert f"{result['classes'][0]['name']} {result['classes'][0]['share']:.1%}" in line
 
 
-def test_classes_are_counted_largest_first():
+def test_classes_are_sorted_by_share():
     labels = LabelSpec(("a", "b", "c"))
     counted = prediction.count_classes(np.array([[2, 2, 2, 0]]), labels)
     assert counted == [
@@ -63,19 +65,21 @@ def test_classes_are_counted_largest_first():
     ]
 
 
-def test_image_size_overrides_the_models(config, image_path, tiny_model, make_image, tmp_path):
+def test_image_size_overrides_that_of_the_model(
+    config, image_path, tiny_model, make_image, tmp_path
+):
     config = dataclasses.replace(config, image_size=(32, 32))
     prediction.run_prediction(config, [image_path])
     preprocessing = dataclasses.replace(tiny_model.preprocessing, image_size=(32, 32))
     logits = tiny_model(preprocessing(make_image(75, 101)[None]))
     predicted = np.asarray(Image.open(tmp_path / "out" / "cat_classes.png"))
     expected = resize_logits(logits, (75, 101)).numpy().argmax(-1)[0]
-    # The logits here pass through 32x32 on the way; with the model's own
-    # 64x96 only 0.56 of the pixels would agree.
+    # The expected logits were resized to 32x32 on the way, so a few pixels differ. At the model's
+    # own 64x96, only 56 % of the pixels would agree.
     assert np.mean(predicted == expected) > 0.95
 
 
-def test_a_folder_gives_its_images_by_name(config, make_image, tmp_path):
+def test_the_images_of_a_folder_are_segmented_in_order_of_their_names(config, make_image, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("b.jpg", "a.PNG", "notes.txt", "._b.jpg"):
@@ -84,10 +88,10 @@ def test_a_folder_gives_its_images_by_name(config, make_image, tmp_path):
     assert [os.path.basename(result["image"]) for result in results] == ["a.PNG", "b.jpg"]
 
 
-def test_an_unreadable_image_is_named(config, image_path, tmp_path):
+def test_the_error_for_an_unreadable_image_names_it(config, image_path, tmp_path):
     damaged = tmp_path / "damaged.jpg"
     damaged.write_bytes(b"\xff\xd8\xff\xe0 no more")
-    with pytest.raises(UserError, match=r"damaged\.jpg cannot be read .*--on_bad_example=skip"):
+    with pytest.raises(UserError, match=r"damaged\.jpg cannot be read: .*--on_bad_example=skip"):
         prediction.run_prediction(config, [str(damaged), image_path])
     assert list_names(tmp_path / "out") == []
 
@@ -103,7 +107,7 @@ def test_unreadable_images_are_skipped_and_counted(config, image_path, tmp_path,
         prediction.run_prediction(config, [str(damaged)])
 
 
-def test_inputs_that_cannot_be_are_named(config, tmp_path):
+def test_missing_files_and_empty_folders_are_named(config, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"missing\.jpg: no such file or folder"):
         prediction.run_prediction(config, [str(tmp_path / "missing.jpg")])
@@ -111,17 +115,17 @@ def test_inputs_that_cannot_be_are_named(config, tmp_path):
         prediction.run_prediction(config, [str(tmp_path / "empty")])
 
 
-def test_an_output_dir_that_is_a_file_is_named(config, image_path, tmp_path):
+def test_an_output_dir_that_is_a_file_is_refused(config, image_path, tmp_path):
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(UserError, match=r"--output_dir=.*out cannot be made: File exists"):
+    with pytest.raises(UserError, match=r"--output_dir=.*out cannot be created: File exists"):
         prediction.run_prediction(config, [image_path])
 
 
 @pytest.mark.parametrize("other", ["cat.jpg", "photos/cat.png"])
-def test_two_inputs_of_one_stem_are_refused(config, image_path, tmp_path, other):
+def test_two_inputs_with_the_same_output_name_are_refused(config, image_path, tmp_path, other):
     (tmp_path / "photos").mkdir()
     (tmp_path / other).write_bytes(b"")
-    with pytest.raises(UserError, match=r"is the output of .*cat\.png: rename one"):
+    with pytest.raises(UserError, match=r"is the output of .*cat\.png: rename one of them"):
         prediction.run_prediction(config, [image_path, str(tmp_path / other)])
 
 

@@ -1,6 +1,6 @@
-"""The room of scores: confusion matrix, mean IoU, and the evaluation of a model.
+"""Evaluation: the confusion matrix, mean IoU, and scoring a model on a data set.
 
-Its door: `run_evaluation(config)` and `compute_mean_iou(...)`.
+Public functions: `run_evaluation(config)` and `compute_mean_iou(...)`.
 """
 
 from tfseg import lazy_door

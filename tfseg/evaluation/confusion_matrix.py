@@ -1,4 +1,4 @@
-"""A confusion matrix that streams over any number of images, in the graph."""
+"""A confusion matrix that accumulates over any number of images, in the graph."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ import tensorflow as tf
 
 
 class ConfusionMatrix(tf.Module):
-    """Counts of (truth, prediction) pairs over any number of images, in constant memory.
+    """Counts (true class, predicted class) pairs over any number of images, in constant memory.
 
-    An update counts the integers `truth * num_classes + prediction` of its pixels by one
-    `DenseBincount` in int32, exact below 2**31 pixels a batch, and adds them to an int64 variable,
-    exact below 2**63 in all; float32 sums stop at 2**24. 2.1 million pixels of 21 classes take
-    8 ms on 2 CPU cores (3 ms under XLA), 90 ms in `tf.keras.metrics.MeanIoU`, which scatters.
+    The counts are exact. `update` maps each pixel to the integer
+    `true_class * num_classes + predicted_class`, counts these with one `DenseBincount` in int32
+    (exact below 2**31 pixels per batch) and adds the result to an int64 variable (exact below 2**63
+    in total); a float32 sum would be exact only up to 2**24. For 2.1 million pixels and 21 classes
+    this takes 8 ms on 2 CPU cores (3 ms under XLA), and 90 ms in `tf.keras.metrics.MeanIoU`, which
+    uses a scatter operation.
 
-    An id outside the classes is an error and leaves the counts as they were. XLA, and so a TPU,
-    drops assertions: there such pixels are counted aside and `result` raises. In a distribution
-    strategy each replica counts its own share, and `result` sums them.
+    A class id out of range raises an error and leaves the counts unchanged. XLA, and therefore a
+    TPU, drops assertions: there such pixels are counted separately and `result` raises. In a
+    distribution strategy each replica counts its own part of the batch, and `result` sums them.
     """
 
     def __init__(self, *, num_classes: int, ignore_index: int, name: str = "confusion_matrix"):
-        """Starts at zero.
+        """Starts with all counts at zero.
 
         Args:
             num_classes: Number of classes; ids run from 0 to `num_classes - 1`.
-            ignore_index: Mask value of pixels that are not counted; no class id.
+            ignore_index: Mask value of void pixels, which are not counted. It must not be a class
+                id.
             name: Name of the module.
 
         Raises:
-            ValueError: `num_classes` below 1, or an `ignore_index` that is a class id.
+            ValueError: `num_classes` is below 1, or `ignore_index` is a class id.
         """
         super().__init__(name=name)
         if num_classes < 1:
@@ -40,7 +43,7 @@ class ConfusionMatrix(tf.Module):
             )
         self.num_classes = num_classes
         self.ignore_index = ignore_index
-        # The cells row by row, and after them the pixels whose id is no class.
+        # The cells row by row, then one count of the pixels whose class id is out of range.
         self._counts = tf.Variable(
             tf.zeros([num_classes**2 + 1], tf.int64),
             trainable=False,
@@ -50,17 +53,17 @@ class ConfusionMatrix(tf.Module):
         )
 
     def update(self, masks: tf.Tensor, class_maps: tf.Tensor) -> None:
-        """Counts the pixels of a batch; works eagerly, in `tf.function` and in replicas.
+        """Counts the pixels of a batch. Works eagerly, in a `tf.function` and in replicas.
 
         Args:
-            masks: Truth, integer `[...]`, class ids or `ignore_index`.
-            class_maps: Prediction, integer of the same shape, class ids; any value where the
-                mask is void.
+            masks: True class ids or `ignore_index`, integer `[...]`.
+            class_maps: Predicted class ids, integer of the same shape. Where the mask is void, any
+                value is allowed.
 
         Raises:
-            TypeError: A tensor is not of an integer dtype.
-            ValueError: Static shapes differ.
-            tf.errors.InvalidArgumentError: An id outside the classes, or shapes that differ.
+            TypeError: A tensor does not have an integer dtype.
+            ValueError: The static shapes differ.
+            tf.errors.InvalidArgumentError: A class id is out of range, or the shapes differ.
         """
         masks, class_maps = _flat_pairs(masks, class_maps)
         num_cells = self.num_classes**2
@@ -79,12 +82,15 @@ class ConfusionMatrix(tf.Module):
             self._counts.assign_add(tf.cast(counts[: num_cells + 1], tf.int64))
 
     def _cell_indices(self, masks, class_maps):
-        """Cell of each pixel; one past the cells for foreign ids, two past them for void."""
+        """Returns the cell index of each pixel, int32 `[num_pixels]`.
+
+        Pixels with a class id out of range get `num_cells`, void pixels `num_cells + 1`.
+        """
         num_classes, num_cells = self.num_classes, self.num_classes**2
-        known = (masks >= 0) & (masks < num_classes)
-        known &= (class_maps >= 0) & (class_maps < num_classes)
+        is_valid = (masks >= 0) & (masks < num_classes)
+        is_valid &= (class_maps >= 0) & (class_maps < num_classes)
         cells = tf.cast(masks * num_classes + class_maps, tf.int32)
-        cells = tf.where(known, cells, num_cells)
+        cells = tf.where(is_valid, cells, num_cells)
         return tf.where(tf.equal(masks, self.ignore_index), num_cells + 1, cells)
 
     def _fail_on_ids(self, masks, class_maps):
@@ -100,49 +106,32 @@ class ConfusionMatrix(tf.Module):
         with tf.control_dependencies([tf.debugging.Assert(False, message)]):
             return tf.constant(True)
 
-    def merge(self, other: ConfusionMatrix | np.ndarray) -> None:
-        """Adds the counts of another matrix; call it outside of a distribution strategy.
-
-        Args:
-            other: A `ConfusionMatrix`, or integer `[num_classes, num_classes]` as from `result`.
-
-        Raises:
-            ValueError: The numbers of classes differ.
-        """
-        confusion = other.result() if isinstance(other, ConfusionMatrix) else np.asarray(other)
-        if confusion.shape != (self.num_classes, self.num_classes):
-            raise ValueError(
-                f"a confusion matrix of shape {list(confusion.shape)} cannot be merged into one of "
-                f"{self.num_classes} classes"
-            )
-        self._counts.assign_add(np.append(confusion.astype(np.int64), np.int64(0)))
-
     def reset(self) -> None:
         """Sets all counts to zero."""
         self._counts.assign(tf.zeros_like(self._counts))
 
     def result(self) -> np.ndarray:
-        """Returns the counts so far, int64 `[num_classes, num_classes]`; rows are the truth.
+        """Returns the counts so far, int64 `[num_classes, num_classes]`; rows are the true classes.
 
         Raises:
-            ValueError: Pixels with an id outside the classes were met in an XLA-compiled update.
+            ValueError: An XLA-compiled update counted pixels whose class id is out of range.
         """
         counts = tf.convert_to_tensor(self._counts).numpy()
         if counts[-1]:
             raise ValueError(
                 f"{counts[-1]} pixels had a class id outside 0 to {self.num_classes - 1}; void "
-                f"must be {self.ignore_index} in the masks (--ignore_index)"
+                f"pixels must have the value {self.ignore_index} in the masks (--ignore_index)"
             )
         return counts[:-1].reshape(self.num_classes, self.num_classes)
 
 
 def _flat_pairs(masks, class_maps):
-    """Both as vectors of one integer dtype that holds every value they can have."""
+    """Returns both as vectors of one integer dtype that holds all of their possible values."""
     masks, class_maps = tf.convert_to_tensor(masks), tf.convert_to_tensor(class_maps)
     for argument, tensor in (("masks", masks), ("class_maps", class_maps)):
         if not tensor.dtype.is_integer:
             raise TypeError(f"{argument} must be integer class ids, received {tensor.dtype.name}")
-    message = f"masks {masks.shape} and class_maps {class_maps.shape} must be of one shape"
+    message = f"masks {masks.shape} and class_maps {class_maps.shape} must have the same shape"
     if not masks.shape.is_compatible_with(class_maps.shape):
         raise ValueError(message)
     same_shape = tf.debugging.assert_equal(tf.shape(masks), tf.shape(class_maps), message)

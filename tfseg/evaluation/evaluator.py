@@ -1,4 +1,4 @@
-"""Scores a model over a data set: loss and confusion matrix, streamed in the graph."""
+"""Scores a model on a data set: loss and confusion matrix, accumulated batch by batch."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ class Scores:
 
     Attributes:
         loss: Mean cross-entropy over all pixels that are not void.
-        confusion: int64 `[num_classes, num_classes]`, truth by prediction, in pixels.
-        num_examples: Images that were scored.
+        confusion: Pixel counts, int64 `[num_classes, num_classes]`; rows are the true classes,
+            columns the predicted ones.
+        num_examples: Number of images that were scored.
     """
 
     loss: float
     confusion: np.ndarray
     num_examples: int
 
-    def figures(self, class_names: Sequence[str]) -> dict[str, float]:
-        """Returns `loss`, `mean_iou`, `mean_accuracy`, ... and `iou_<class>`, in [0, 1]."""
+    def metrics(self, class_names: Sequence[str]) -> dict[str, float]:
+        """Returns `loss` and the metrics of `mean_iou.summarize_confusion`."""
         return {"loss": self.loss, **summarize_confusion(self.confusion, class_names)}
 
 
 class Evaluator:
-    """Scores a model on masks of their own size; the graph is traced once for all calls.
+    """Scores a model at each mask's own size. The graph is traced once for all calls.
 
-    The logits of each image are resized to its mask, whatever size the model saw, and only then
-    turned into classes: what a user gets is what is scored.
+    The logits of each image are resized to the size of its mask before the class is chosen, because
+    prediction and serving do the same. The scores therefore describe the masks that users get.
     """
 
     def __init__(self, model: Segformer, labels: LabelSpec):
@@ -52,7 +53,8 @@ class Evaluator:
         self._confusion = ConfusionMatrix(
             num_classes=labels.num_classes, ignore_index=labels.ignore_index
         )
-        # float64 counts pixels exactly up to 2**53; float32 would stop at 2**24.
+        # Summed loss, valid pixels and images. float64 counts exactly up to 2**53, float32 only to
+        # 2**24.
         self._totals = tf.Variable(tf.zeros(3, tf.float64), trainable=False)
         masks = tf.TensorSpec((None, None, None), tf.int32)
         images = tf.TensorSpec((None, *model.preprocessing.image_size, 3), tf.float32)
@@ -60,10 +62,14 @@ class Evaluator:
         self._step = tf.function(self._score_batch, input_signature=(images, masks, sizes))
 
     def evaluate(self, batches: tf.data.Dataset) -> Scores:
-        """Scores every example of `pipeline.build_evaluation`'s batches once.
+        """Scores every example of the batches once.
+
+        Args:
+            batches: From `pipeline.build_evaluation`: images, masks padded with void to the largest
+                mask of the batch, and the size of each mask.
 
         Raises:
-            UserError: Every pixel is void, so that there is nothing to score.
+            UserError: Every pixel is void, so there is nothing to score.
         """
         self._confusion.reset()
         self._totals.assign(tf.zeros_like(self._totals))
@@ -73,7 +79,7 @@ class Evaluator:
         if not num_valid:
             raise UserError(
                 f"every pixel of the {int(num_examples)} eval examples is void: the masks hold no "
-                "value that --id2label or the data set names"
+                "value that --id2label or the data set assigns to a class"
             )
         return Scores(float(loss / num_valid), self._confusion.result(), int(num_examples))
 
@@ -89,14 +95,14 @@ class Evaluator:
             score_one,
             tf.range(count),
             fn_output_signature=(tf.float32, tf.float32),
-            parallel_iterations=1,  # bands are parallel already
+            parallel_iterations=1,  # the bands of an image already run in parallel
         )
         totals = [tf.reduce_sum(tf.cast(part, tf.float64)) for part in (losses, num_valid)]
         self._totals.assign_add(tf.stack([*totals, tf.cast(count, tf.float64)]))
 
     def _score_image(self, logits: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Adds to the confusion matrix; returns the summed loss and the number of valid pixels."""
-        below = ((0, BAND_ROWS), (0, 0))  # rows of the last band that the image does not have
+        """Updates the confusion matrix; returns the summed loss and the number of valid pixels."""
+        below = ((0, BAND_ROWS), (0, 0))  # void below the image, where the last band reaches beyond
         mask_and_void = tf.pad(mask, below, constant_values=self._ignore_index)
 
         def score_band(band: tf.Tensor, first_row: tf.Tensor, _) -> tuple[tf.Tensor, tf.Tensor]:
@@ -110,10 +116,10 @@ class Evaluator:
         return tf.reduce_sum(losses), tf.reduce_sum(num_valid)
 
 
-def figures_to_json(figures: Mapping[str, Any]) -> str:
-    """Returns figures as JSON; nan, which JSON does not know, becomes null."""
+def metrics_to_json(metrics: Mapping[str, Any]) -> str:
+    """Returns metrics as JSON text. A nan becomes null, because JSON has no nan."""
     clean = {
         name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in figures.items()
+        for name, value in metrics.items()
     }
     return json.dumps(clean, indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""Segmentation scores, drawn from a confusion matrix or from masks."""
+"""Segmentation metrics, computed from a confusion matrix or from masks."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-# What Hugging Face's `reduce_labels` turns label 0 into, whatever the ignore index is.
+# Hugging Face's `reduce_labels` turns label 0 into this value, whatever the ignore index is.
 REDUCED_BACKGROUND = 255
 
 
 def summarize_confusion(
     confusion: np.ndarray, class_names: Sequence[str] | None = None
 ) -> dict[str, float]:
-    """Draws the usual figures from a confusion matrix, by the rules of `compute_mean_iou`.
+    """Computes the usual metrics from a confusion matrix, by the rules of `compute_mean_iou`.
 
     Args:
-        confusion: Counts, integer `[num_classes, num_classes]`; rows are the truth.
-        class_names: Name of each class; None: "0", "1", ...
+        confusion: Pixel counts, integer `[num_classes, num_classes]`; rows are the true classes.
+        class_names: Name of each class. If None, the names are "0", "1", and so on.
 
     Returns:
-        `mean_iou`, `mean_accuracy`, `overall_accuracy`, then `iou_<class>` of every class and
-        `accuracy_<class>` of every class, all 0..1. Intersection over union is nan for a class
-        that is neither true nor predicted, accuracy for one that is never true; the means leave
-        nan out, and are nan when nothing was counted.
+        `mean_iou`, `mean_accuracy`, `overall_accuracy`, then `iou_<class>` for every class, then
+        `accuracy_<class>` for every class, all in [0, 1]. The intersection over union is nan for a
+        class that is neither true nor predicted anywhere, and the accuracy is nan for a class that
+        is never true. The means leave nan out; they are nan if nothing was counted.
 
     Raises:
         ValueError: The matrix is not square, or the number of names differs.
@@ -32,36 +32,10 @@ def summarize_confusion(
     scores = _score(confusion, len(class_names))
     means = ("mean_iou", "mean_accuracy", "overall_accuracy")
     summary = {key: float(scores[key]) for key in means}
-    for figure in ("iou", "accuracy"):
-        per_category = zip(class_names, scores[f"per_category_{figure}"], strict=True)
-        summary |= {f"{figure}_{class_name}": float(score) for class_name, score in per_category}
+    for metric in ("iou", "accuracy"):
+        per_category = zip(class_names, scores[f"per_category_{metric}"], strict=True)
+        summary |= {f"{metric}_{class_name}": float(score) for class_name, score in per_category}
     return summary
-
-
-def format_class_table(confusion: np.ndarray, class_names: Sequence[str] | None = None) -> str:
-    """Lays the figures of each class out as an aligned plain-text table, in percent.
-
-    Args:
-        confusion: Counts, integer `[num_classes, num_classes]`; rows are the truth.
-        class_names: Name of each class; None: "0", "1", ...
-
-    Returns:
-        A line for each class: intersection over union, accuracy, share of the true pixels; "-"
-        where a figure does not exist. The last line holds the means.
-
-    Raises:
-        ValueError: The matrix is not square, or the number of names differs.
-    """
-    confusion, class_names = _check_confusion(confusion, class_names)
-    scores = _score(confusion, len(class_names))
-    shares = _divide(confusion.sum(axis=1), confusion.sum())
-    columns = (scores["per_category_iou"], scores["per_category_accuracy"], shares)
-    rows = [("class", "IoU %", "accuracy %", "pixels %")]
-    for class_name, *figures in zip(class_names, *columns, strict=True):
-        rows.append((class_name, *map(_format_percent, figures)))
-    means = (scores["mean_iou"], scores["mean_accuracy"])
-    rows.append(("mean", *map(_format_percent, means), ""))
-    return _align(rows)
 
 
 def compute_mean_iou(
@@ -74,46 +48,49 @@ def compute_mean_iou(
     nan_to_num: float | None = None,
     label_map: Mapping[int, int] | None = None,
 ) -> dict[str, float | np.ndarray]:
-    """Mean intersection over union with the arguments, keys and figures of `evaluate`'s metric.
+    """Computes mean intersection over union, with the interface of `evaluate`'s metric.
 
-    https://huggingface.co/spaces/evaluate-metric/mean_iou. Shared with it, and easily missed:
+    https://huggingface.co/spaces/evaluate-metric/mean_iou. It shares these rules with that metric,
+    which are easily missed:
 
-    - Void is read from the references alone; a prediction of `ignore_index` is just wrong.
-    - `label_map` comes first, then `reduce_labels`, then `ignore_index`, and all three touch the
-      references only: predictions are class ids already.
-    - `reduce_labels` makes label 0, and label 255, into 255, whatever `ignore_index` is. So with
-      `ignore_index=0` it is the first class that is left out, and not the background.
-    - A prediction outside 0..`num_labels - 1` lowers accuracy and adds to no class; a reference
-      outside it that is not void adds to the union of the class predicted there.
-    - Labels are reduced here, once: masks that a pipeline has reduced already need
-      `reduce_labels=False`, or each class moves down by one a second time.
+    - Only the references decide which pixels are void. A prediction of `ignore_index` is wrong.
+    - `label_map` is applied first, then `reduce_labels`, then `ignore_index`. All three apply to
+      the references only, because predictions already are class ids.
+    - `reduce_labels` turns labels 0 and 255 into 255, whatever `ignore_index` is. With
+      `ignore_index=0` it therefore leaves out the first class and not the background.
+    - A prediction outside 0..`num_labels - 1` lowers the accuracy of the true class and counts for
+      no other class. A reference outside that range which is not void adds to the union of the
+      class that is predicted there.
+    - Labels are reduced here, once. If a pipeline has reduced the masks already, pass
+      `reduce_labels=False`; otherwise every class moves down by one a second time.
 
-    Different from it (https://github.com/huggingface/evaluate/pull/810 has the first):
+    It differs from that metric in two ways (https://github.com/huggingface/evaluate/pull/810
+    proposes the first):
 
-    - `label_map` maps every label by its original value and writes to no array of the caller.
-      `evaluate` 0.4 fails on it in `compute`; in `_compute` it chains, {0: 1, 1: 2} sending 0
-      to 2, and writes into the references.
-    - Maps that differ in number or size, or are not integers, are errors; absent classes give
-      nan without a warning.
+    - `label_map` maps every label by its original value and does not change the caller's arrays.
+      `evaluate` 0.4 fails on it in `compute`; in `_compute` it applies the entries one after the
+      other, so that {0: 1, 1: 2} turns 0 into 2, and it writes into the references.
+    - It raises an error if predictions and references differ in number or size or do not hold
+      integers. Absent classes give nan without a warning.
 
     Args:
-        predictions: Class ids, integer: a list of `[height, width]`, sizes may differ, or one
-            array `[height, width]` or `[batch, height, width]`.
+        predictions: Predicted class ids, integer: a list of `[height, width]` arrays, whose sizes
+            may differ, or one array `[height, width]` or `[batch, height, width]`.
         references: True labels, integer, of the same sizes.
         num_labels: Number of classes.
-        ignore_index: Label of void pixels after mapping and reduction; None: no label is void.
-        reduce_labels: Subtract 1 from every reference label, 0 becoming 255.
-        nan_to_num: What to put in the place of nan; it does not enter the means.
-        label_map: Old reference label -> new one; other labels stay.
+        ignore_index: Label of void pixels after mapping and reduction. If None, no label is void.
+        reduce_labels: Whether to subtract 1 from every reference label, with 0 becoming 255.
+        nan_to_num: Value that replaces nan in the result. It does not enter the means.
+        label_map: Old reference label -> new label. Labels that it does not name stay as they are.
 
     Returns:
-        `mean_iou`, `mean_accuracy`, `overall_accuracy`: float64, 0..1 or nan;
-        `per_category_iou`, `per_category_accuracy`: float64 `[num_labels]`, nan where a class is
-        absent.
+        `mean_iou`, `mean_accuracy` and `overall_accuracy`: float64 in [0, 1], or nan.
+        `per_category_iou` and `per_category_accuracy`: float64 `[num_labels]`, nan for absent
+        classes.
 
     Raises:
-        TypeError: A map is not of an integer dtype.
-        ValueError: `num_labels` below 1, or numbers or sizes of maps that differ.
+        TypeError: A prediction or reference does not have an integer dtype.
+        ValueError: `num_labels` is below 1, or predictions and references differ in number or size.
     """
     if num_labels < 1:
         raise ValueError(f"num_labels must be at least 1, received {num_labels}")
@@ -142,7 +119,7 @@ def _as_maps(maps) -> list:
 
 
 def _integer_pair(prediction, reference) -> tuple[np.ndarray, np.ndarray]:
-    """Both as int64 copies, so that no index overflows and no caller's array changes."""
+    """Returns int64 copies of both, so no index overflows and the caller's arrays stay as is."""
     prediction, reference = np.asarray(prediction), np.asarray(reference)
     for argument, array in (("predictions", prediction), ("references", reference)):
         if array.dtype.kind not in "iub":
@@ -166,7 +143,7 @@ def _relabel(reference: np.ndarray, label_map: Mapping[int, int], reduce_labels:
 
 
 def _count_pairs(truth: np.ndarray, prediction: np.ndarray, num_labels: int) -> np.ndarray:
-    """Confusion matrix `[num_labels + 1, num_labels + 1]`; the last entry is any other value."""
+    """Returns counts `[num_labels + 1, num_labels + 1]`; the last index stands for other labels."""
     size = num_labels + 1
     truth, prediction = (
         np.where((labels >= 0) & (labels < num_labels), labels, num_labels)
@@ -176,7 +153,7 @@ def _count_pairs(truth: np.ndarray, prediction: np.ndarray, num_labels: int) -> 
 
 
 def _score(confusion: np.ndarray, num_classes: int) -> dict[str, float | np.ndarray]:
-    """Scores the first `num_classes` classes of a matrix that may hold further ones."""
+    """Computes the metrics of the first `num_classes` classes; the matrix may hold more rows."""
     intersection = np.diag(confusion)[:num_classes]
     truth = confusion[:num_classes].sum(axis=1)
     prediction = confusion[:, :num_classes].sum(axis=0)
@@ -203,7 +180,9 @@ def _mean_of_present(scores: np.ndarray) -> float:
 def _check_confusion(confusion, class_names) -> tuple[np.ndarray, list[str]]:
     confusion = np.asarray(confusion)
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
-        raise ValueError(f"a confusion matrix is square, received shape {list(confusion.shape)}")
+        raise ValueError(
+            f"a confusion matrix must be square, received shape {list(confusion.shape)}"
+        )
     if class_names is None:
         class_names = [str(class_id) for class_id in range(len(confusion))]
     if len(class_names) != len(confusion):
@@ -211,17 +190,3 @@ def _check_confusion(confusion, class_names) -> tuple[np.ndarray, list[str]]:
             f"received {len(class_names)} class names for a confusion matrix of {len(confusion)}"
         )
     return confusion, list(class_names)
-
-
-def _format_percent(fraction: float) -> str:
-    return "-" if np.isnan(fraction) else f"{100 * fraction:.2f}"
-
-
-def _align(rows: Sequence[Sequence[str]]) -> str:
-    """First column to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for name, *figures in rows:
-        cells = [figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *cells]).rstrip())
-    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Scoring a saved model on a data set."""
+"""Evaluates a saved model on a data set: `run_evaluation` is the table of contents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.errors import UserError
 from tfseg.evaluation import evaluator
-from tfseg.evaluation.mean_iou import format_class_table
+from tfseg.evaluation.class_table import format_class_table
+from tfseg.evaluation.evaluator import Scores
 from tfseg.models import segformer
 from tfseg.models.segformer import Segformer
 
@@ -20,61 +21,89 @@ _logger = logging.getLogger(__name__)
 
 
 def run_evaluation(config: EvalConfig) -> dict[str, float]:
-    """Scores a model on every example of the eval split, at the masks' own size.
+    """Evaluates a model on every example of the eval split, at each mask's own size.
 
     Args:
-        config: Model and data set; `image_size` is the model's own where not given.
+        config: The model and the data set. If `image_size` is omitted, the model's own is used.
 
     Returns:
-        `loss`, `mean_iou`, `mean_accuracy`, `overall_accuracy`, `iou_<class>` and
-        `accuracy_<class>`, in [0, 1]; nan for a class that neither truth nor prediction holds.
+        `loss`, `mean_iou`, `mean_accuracy`, `overall_accuracy`, and `iou_<class>` and
+        `accuracy_<class>` for every class. All but the loss lie in [0, 1]. A metric is nan if it
+        is undefined, as for a class that is neither true nor predicted anywhere.
 
     Raises:
-        UserError: Model or data set cannot be read, or their classes do not fit.
+        UserError: The model or the data set cannot be read, or their classes do not match.
     """
-    output = epath.Path(config.run.output).expanduser() if config.run.output else None
-    if output is not None and output.is_dir():
-        raise UserError(f"--output={output} is a folder; it takes a JSON file")
+    output = _check_output(config.run.output)
     spec = pipeline.get_spec(config.data)
     model = load_model(config, spec)
-    split = config.data.eval_split or spec.eval_split
-    examples = pipeline.load_examples(spec, config.data, split, config.data.max_eval_examples)
-    batches = pipeline.build_evaluation(
-        examples, model.preprocessing, spec.labels, batch_size=config.run.eval_batch_size
-    )
-    scores = evaluator.Evaluator(model, spec.labels).evaluate(batches)
-    figures = scores.figures(spec.labels.names)
-    _logger.info("%s", format_class_table(scores.confusion, spec.labels.names))
-    _logger.info(
-        "mean IoU %.4f, loss %.4f on %d examples of %s (%s)",
-        figures["mean_iou"],
-        figures["loss"],
-        scores.num_examples,
-        pipeline.versioned_name(config.data, spec),
-        split,
-    )
+    scores = score_model(model, spec, config)
+    metrics = scores.metrics(spec.labels.names)
+    _log_scores(scores, spec, config)
     if output is not None:
-        files.write_atomically(output, evaluator.figures_to_json(figures))
-    return figures
+        files.write_atomically(output, evaluator.metrics_to_json(metrics))
+    return metrics
 
 
 def load_model(config: EvalConfig, spec: DatasetSpec) -> Segformer:
-    """Loads the model and checks that its classes are the data set's.
+    """Loads the model and checks that its classes match the data set's.
 
     Raises:
-        UserError: Another number of classes.
+        UserError: The numbers of classes differ.
     """
     model = segformer.load_model(config.run.model, image_size=config.data.image_size)
-    predicted, held = _summary(model.labels.names), _summary(spec.labels.names)
+    predicted, held = _describe_classes(model.labels.names), _describe_classes(spec.labels.names)
     if model.labels.num_classes != spec.labels.num_classes:
         raise UserError(
             f"--model={config.run.model} predicts {predicted}, but "
-            f"--dataset={config.data.dataset} holds {held}; name the mask values with --id2label"
+            f"--dataset={config.data.dataset} has {held}; name the mask values with --id2label"
         )
     if predicted != held:
-        _logger.warning("class names differ: the model's %s, the data set's %s", predicted, held)
+        _logger.warning("class names differ: the model has %s, the data set %s", predicted, held)
     return model
 
 
-def _summary(names: tuple[str, ...]) -> str:
+def score_model(model: Segformer, spec: DatasetSpec, config: EvalConfig) -> Scores:
+    """Scores the model on every example of the eval split.
+
+    Raises:
+        UserError: The data set cannot be read, or every pixel is void.
+    """
+    examples = pipeline.load_examples(
+        spec, config.data, _eval_split(spec, config), config.data.max_eval_examples
+    )
+    batches = pipeline.build_evaluation(
+        examples, model.preprocessing, spec.labels, batch_size=config.run.eval_batch_size
+    )
+    return evaluator.Evaluator(model, spec.labels).evaluate(batches)
+
+
+def _check_output(output: str | None) -> epath.Path | None:
+    """Returns the path of the JSON file, or None if none was asked for."""
+    if not output:
+        return None
+    path = epath.Path(output).expanduser()
+    if path.is_dir():
+        raise UserError(f"--output={path} is a folder; it must be the path of a JSON file")
+    return path
+
+
+def _eval_split(spec: DatasetSpec, config: EvalConfig) -> str:
+    return config.data.eval_split or spec.eval_split
+
+
+def _log_scores(scores: Scores, spec: DatasetSpec, config: EvalConfig) -> None:
+    metrics = scores.metrics(spec.labels.names)
+    _logger.info("%s", format_class_table(scores.confusion, spec.labels.names))
+    _logger.info(
+        "mean IoU %.4f, loss %.4f on %d examples of %s (%s)",
+        metrics["mean_iou"],
+        metrics["loss"],
+        scores.num_examples,
+        pipeline.versioned_name(config.data, spec),
+        _eval_split(spec, config),
+    )
+
+
+def _describe_classes(names: tuple[str, ...]) -> str:
     return f"{len(names)} classes ({', '.join(names)})"

@@ -1,4 +1,4 @@
-"""The room of sharing: what a model needs beside its weights on the Hugging Face Hub."""
+"""Sharing: what a checkpoint needs besides its weights on the Hugging Face Hub."""
 
 from tfseg import lazy_door
 

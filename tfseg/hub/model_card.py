@@ -1,4 +1,4 @@
-"""The model card that lies beside the weights."""
+"""The model card: the README.md of a checkpoint folder."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ tags:
 
 # SegFormer fine-tuned on {dataset}
 
-Started from {init_from} and trained with tfseg {version}. Mean IoU {mean_iou:.4f}, overall accuracy
-{overall_accuracy:.4f} on the eval split, at the masks' own size.
+This model was initialised from {init_from} and trained with tfseg {version}. On the eval split,
+with every mask scored at its own size, it has a mean IoU of {mean_iou:.4f} and an overall accuracy
+of {overall_accuracy:.4f}.
 
 | class | IoU |
 |---|---|
 {rows}
 
-In Keras: `tfseg.models.segformer.load_model(FOLDER)`. In PyTorch:
+Load it in Keras with `tfseg.models.load_model(FOLDER)`, and in PyTorch with
 `transformers.SegformerForSemanticSegmentation.from_pretrained(FOLDER)`.
 """
 
 
 def model_card(
-    labels: LabelSpec, figures: Mapping[str, float], *, dataset: str, init_from: str
+    labels: LabelSpec, metrics: Mapping[str, float], *, dataset: str, init_from: str
 ) -> str:
     """Returns the README.md of a checkpoint folder.
 
     Args:
         labels: The model's classes.
-        figures: `mean_iou`, `overall_accuracy` and `iou_<class>`, in [0, 1].
+        metrics: `mean_iou`, `overall_accuracy` and `iou_<class>` for every class, in [0, 1] or nan.
         dataset: Name and version of the data set.
-        init_from: Where the first weights came from.
+        init_from: Hub id or folder of the initial weights, or `scratch`.
     """
-    rows = "\n".join(f"| {name} | {figures[f'iou_{name}']:.4f} |" for name in labels.names)
+    rows = "\n".join(f"| {name} | {metrics[f'iou_{name}']:.4f} |" for name in labels.names)
     return _CARD.format(
         dataset=dataset,
         init_from="random weights" if init_from == "scratch" else init_from,
         version=tfseg.__version__,
-        mean_iou=figures["mean_iou"],
-        overall_accuracy=figures["overall_accuracy"],
+        mean_iou=metrics["mean_iou"],
+        overall_accuracy=metrics["overall_accuracy"],
         rows=rows,
     )

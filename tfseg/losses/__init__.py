@@ -1,4 +1,4 @@
-"""The room of losses: the cross-entropy that training minimises, and its class weights."""
+"""Losses: the cross-entropy that training minimises, and its class weights."""
 
 from tfseg import lazy_door
 

@@ -1,4 +1,4 @@
-"""The weight of each class in the loss, in the order of the class ids."""
+"""Class weights of the loss, in the order of the class ids."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from tfseg.errors import UserError, nearest_name
 
 
 def by_class(text: str | None, names: Sequence[str]) -> tuple[float, ...] | None:
-    """Returns the weight of each class in the order of `names`, 1 where `text` does not name it.
+    """Returns the weight of each class in the order of `names`.
 
     Args:
-        text: As `config.class_weights.parse` takes it, or None.
-        names: The data set's classes.
+        text: Weights by class name, in the format of `config.class_weights.parse`, or None.
+        names: Class names of the data set; the position is the class id.
 
     Returns:
-        `len(names)` weights, or None for None.
+        `len(names)` weights. A class that `text` does not name has weight 1. None if `text` is
+        None.
 
     Raises:
-        UserError: `parse` raises it, `text` names a class that `names` does not hold, or every
+        UserError: `text` is malformed, it names a class that the data set does not have, or every
             weight is 0.
     """
     if text is None:

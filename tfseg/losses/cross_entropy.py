@@ -1,4 +1,4 @@
-"""The segmentation loss."""
+"""Cross-entropy between masks and logits, with class weights and label smoothing."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from tfseg.losses import banded_cross_entropy
 
 
 class SegmentationCrossEntropy(tf.keras.losses.Loss):
-    """Mean cross-entropy over the pixels that are not void, weighted by class.
+    """Mean cross-entropy over the valid (not void) pixels, weighted by class.
 
-    With `p = softmax(logits)`, `w` the class weights, `e` the label smoothing and `C` the number
-    of classes, a pixel of class `y` has the loss
+    The logits are first resized to the size of the masks. With `p = softmax(logits)`, class weights
+    `w`, label-smoothing factor `e` and `C` classes, a pixel of class `y` has the loss
 
         (1 - e) * w[y] * -log p[y] + e / C * sum_c(w[c] * -log p[c])
 
-    and the mean divides by the sum of `w[y]` over the valid pixels, with logits resized to the
-    mask first: PyTorch's `CrossEntropyLoss(weight, ignore_index, label_smoothing)` as Hugging
-    Face's SegFormer applies it, except that a batch without a valid pixel, or with pixels of
-    weight 0 alone, gives 0 and not NaN.
+    and the mean divides by the sum of `w[y]` over the valid pixels. This is PyTorch's
+    `CrossEntropyLoss(weight, ignore_index, label_smoothing)` as Hugging Face's SegFormer applies
+    it, with one exception: if a batch has no valid pixel, or only pixels of weight 0, the loss is 0
+    and not NaN.
     https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
 
     Args:
-        ignore_index: Mask value of void pixels. It is replaced before the cross-entropy, which
-            fails on the CPU and gives NaN on a GPU for labels out of range.
-        class_weights: A finite weight of at least 0 for each class id; None: 1 for each.
-        label_smoothing: Share of the loss that is spread over all classes, in [0, 1).
+        ignore_index: Mask value of void pixels. The loss replaces it before it calls TensorFlow's
+            cross-entropy, which fails on a CPU and gives NaN on a GPU for labels out of range.
+        class_weights: Finite weights of at least 0, one per class id. If None, every class has
+            weight 1.
+        label_smoothing: Label-smoothing factor, in [0, 1).
     """
 
     def __init__(
@@ -47,12 +48,12 @@ class SegmentationCrossEntropy(tf.keras.losses.Loss):
         """Returns the loss, a float32 scalar.
 
         Args:
-            y_true: int32 masks `[batch, height, width]`, class ids and the ignore index.
-            y_pred: Logits `[batch, h, w, num_classes]` of any size; a quarter of the masks' is
-                the fast way.
+            y_true: Masks, int32 `[batch, height, width]`: class ids and the ignore index.
+            y_pred: Logits, floating point `[batch, h, w, num_classes]`, of any height and width.
+                Logits at a quarter of the masks' height and width take the fastest path.
 
         Raises:
-            ValueError: There are more or fewer class weights than classes.
+            ValueError: The number of class weights differs from the number of classes.
         """
         y_true, logits = tf.convert_to_tensor(y_true), tf.cast(y_pred, tf.float32)
         self._check_num_classes(logits)
@@ -67,7 +68,7 @@ class SegmentationCrossEntropy(tf.keras.losses.Loss):
         return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
 
     def _check_num_classes(self, logits: tf.Tensor) -> None:
-        # A gather past the end of the weights gives 0 on a GPU.
+        # Without this check, a GPU would silently take 0 for weights beyond the end.
         if self.class_weights is not None and len(self.class_weights) != logits.shape[-1]:
             raise ValueError(
                 f"received {len(self.class_weights)} class weights for {logits.shape[-1]} classes"
@@ -81,16 +82,18 @@ def cross_entropy_sum(
     class_weights: Sequence[float] | None = None,
     label_smoothing: float = 0.0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the summed cross-entropy and the weight of the valid pixels, float32 scalars.
-
-    Without class weights that weight is the number of valid pixels.
+    """Sums the cross-entropy and the class weights over the valid pixels.
 
     Args:
-        masks: Integer `[..., height, width]`, class ids and `ignore_index`.
-        logits: float32 `[..., height, width, num_classes]` at the masks' size.
-        ignore_index: Value of void pixels.
+        masks: Integer `[..., height, width]`: class ids and `ignore_index`.
+        logits: float32 `[..., height, width, num_classes]`, at the size of the masks.
+        ignore_index: Mask value of void pixels.
         class_weights: See `SegmentationCrossEntropy`.
         label_smoothing: See `SegmentationCrossEntropy`.
+
+    Returns:
+        The summed cross-entropy and the summed class weights, float32 scalars. Without class
+        weights the second is the number of valid pixels.
     """
     valid = masks != ignore_index
     labels = tf.where(valid, masks, 0)
@@ -109,9 +112,9 @@ def cross_entropy_sum(
 def _pixel_weights(
     masks: tf.Tensor, ignore_index: int, class_weights: Sequence[float] | None
 ) -> tf.Tensor:
-    """Returns the weight of each pixel's class, 0 where it is void; float32, shaped as `masks`."""
+    """Returns the class weight of each pixel, 0 for void ones; float32 of the masks' shape."""
     valid = masks != ignore_index
     if class_weights is None:
         return tf.cast(valid, tf.float32)
-    of_class = tf.gather(tf.constant(class_weights, tf.float32), tf.where(valid, masks, 0))
-    return tf.where(valid, of_class, 0.0)
+    weights = tf.gather(tf.constant(class_weights, tf.float32), tf.where(valid, masks, 0))
+    return tf.where(valid, weights, 0.0)

@@ -1,4 +1,4 @@
-"""The room of pictures: class maps in colour, figures, and the page that a run leaves behind."""
+"""Reports: coloured class maps, figures, and the HTML page that a training run writes."""
 
 from tfseg import lazy_door
 

@@ -1,7 +1,7 @@
-"""The figures of a report: gallery, training curves and confusion matrix.
+"""The figures of a report: prediction gallery, training curves and confusion matrix.
 
-Figures are `matplotlib.figure.Figure` objects made without pyplot, so drawing needs no display,
-is safe in threads and leaves a notebook's state alone.
+The figures are `matplotlib.figure.Figure` objects that are made without pyplot. Drawing therefore
+needs no display, is thread-safe and does not change the state of a notebook.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from tfseg.data.labels import LabelSpec
 from tfseg.report.visualization import VOID_COLOR, check_same_size, colorize
 
-# The panels of the training curves, and the column of `history.csv` that each line draws.
+# Title of each panel of the training curves -> name of each line -> its column in `history.csv`.
 CURVES = {
     "loss": {"train": "loss", "val": "val_loss"},
     "mean IoU": {"val": "val_mean_iou"},
@@ -25,12 +25,17 @@ CURVES = {
 _MAX_ANNOTATED_CLASSES = 20
 _PANEL_INCHES = 3.2
 _GAP_INCHES = 0.12
-_LINE_INCHES = 0.22  # a line of 10 points in a legend
-_CHARACTER_EMS = 0.6  # DejaVu Sans: mean width of a letter
+_LINE_INCHES = 0.22  # height of a line in a legend with text of 10 points
+_CHARACTER_EMS = 0.6  # mean width of a letter in DejaVu Sans
 
 
 def encode_figure(figure, dpi: int = 120) -> bytes:
-    """Returns a matplotlib figure, cut to what is drawn, as PNG bytes; `dpi`: pixels an inch."""
+    """Returns a matplotlib figure, cropped to its content, as PNG bytes.
+
+    Args:
+        figure: A `matplotlib.figure.Figure`.
+        dpi: Pixels per inch.
+    """
     buffer = io.BytesIO()
     figure.savefig(
         buffer, format="png", dpi=dpi, facecolor="white", bbox_inches="tight", pad_inches=0.1
@@ -44,22 +49,24 @@ def draw_prediction_gallery(
     class_maps: Sequence[np.ndarray],
     labels: LabelSpec,
 ):
-    """Draws a row an example: image, truth, prediction; below, the classes that occur.
+    """Draws one row per example: the image, the true classes and the prediction.
 
-    The figure has three axes an example, row by row, and one legend.
+    A legend below the rows names the classes that occur.
 
     Args:
-        images: For each example uint8 `[height, width, 3]`, RGB, 0..255; sizes may differ.
-        masks: For each example integer `[height, width]`, class ids, `ignore_index` where void.
-        class_maps: For each example integer `[height, width]`, the predicted class ids.
+        images: For each example the image, uint8 `[height, width, 3]`, RGB, 0..255. Sizes may
+            differ between examples.
+        masks: For each example the true class ids, integer `[height, width]`; `ignore_index` marks
+            void pixels.
+        class_maps: For each example the predicted class ids, integer `[height, width]`.
         labels: Names and colours of the classes.
 
     Returns:
-        A `matplotlib.figure.Figure`.
+        A `matplotlib.figure.Figure` with three axes per example, row by row, and one legend.
 
     Raises:
-        ValueError: No example, lists of different lengths, or an example whose image, mask and
-            prediction differ in size.
+        ValueError: There is no example, the lists differ in length, or the image, the mask and the
+            class map of an example differ in size.
     """
     _check_gallery(images, masks, class_maps)
     from matplotlib.figure import Figure
@@ -83,19 +90,21 @@ def draw_prediction_gallery(
 
 
 def draw_training_curves(history: Sequence[Mapping] | Mapping[str, Sequence[float]]):
-    """Draws loss, mean IoU and learning rate over steps (else epochs), and marks the best mean IoU.
+    """Draws loss, mean IoU and learning rate per step or per epoch, and marks the best mean IoU.
 
-    Columns may be missing and values NaN: what is there is drawn. `CURVES` lists the names.
+    Missing columns and NaN values are left out. `CURVES` lists the columns that are drawn. The x
+    axis is the column `step`; without it, the column `epoch`; without both, the number of the
+    evaluation.
 
     Args:
-        history: Rows of a `history.csv`, or columns, as in Keras's `History.history`.
+        history: The rows of a `history.csv`, or its columns as in Keras's `History.history`.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes for each quantity that has values; a line of
-        text where none has.
+        A `matplotlib.figure.Figure` with one axes for each quantity that has values. If none has
+        values, it holds a line of text that says so.
 
     Raises:
-        ValueError: Columns of different lengths.
+        ValueError: The columns differ in length.
     """
     from matplotlib.figure import Figure
 
@@ -114,12 +123,13 @@ def draw_training_curves(history: Sequence[Mapping] | Mapping[str, Sequence[floa
 
 
 def draw_confusion_matrix(confusion: np.ndarray, class_names: Sequence[str]):
-    """Draws how the pixels of each true class were predicted, in percent of the class.
+    """Draws which classes were predicted for the pixels of each true class, in percent.
 
-    Up to 20 classes have figures in their cells. A class without pixels has a gray row.
+    Up to 20 classes have numbers in their cells. A class without pixels has a gray row.
 
     Args:
-        confusion: int64 `[num_classes, num_classes]`, pixels; row: truth, column: prediction.
+        confusion: Pixel counts, int64 `[num_classes, num_classes]`; rows are the true classes,
+            columns the predicted ones.
         class_names: `num_classes` names.
 
     Returns:
@@ -165,13 +175,13 @@ def _check_gallery(images, masks, class_maps):
 
 
 def _plain(name: str, max_length: int) -> str:
-    """Cuts a name, and keeps matplotlib from reading dollars as formulas."""
+    """Shortens a name, and escapes dollar signs, which matplotlib reads as formulas."""
     name = name if len(name) <= max_length else name[: max_length - 1] + "…"
     return name.replace("$", r"\$")
 
 
 def _class_legend(class_maps: Sequence[np.ndarray], labels: LabelSpec, width: float):
-    """Returns a swatch for each value that occurs, and how many fit side by side in `width`."""
+    """Returns a legend entry for each class that occurs, and how many fit into `width` inches."""
     from matplotlib.patches import Patch
 
     present = set().union(*(np.unique(class_map).tolist() for class_map in class_maps))
@@ -191,7 +201,7 @@ def _class_legend(class_maps: Sequence[np.ndarray], labels: LabelSpec, width: fl
 
 
 def _add_row(figure, panels: Sequence[np.ndarray], bottom: float, height: float) -> list:
-    """Adds panels side by side, `bottom` inches above the figure's lower edge."""
+    """Adds panels side by side, `bottom` inches above the lower edge of the figure."""
     width, total = figure.get_size_inches()
     row = []
     for column, panel in enumerate(panels):
@@ -207,7 +217,7 @@ def _add_row(figure, panels: Sequence[np.ndarray], bottom: float, height: float)
 
 
 def _columns(history: Sequence[Mapping] | Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
-    """Returns a history as float64 columns, NaN where a row lacks a finite value."""
+    """Returns a history as float64 columns, with NaN where a row has no finite value."""
     if not isinstance(history, Mapping):
         names = dict.fromkeys(name for row in history for name in row)
         history = {name: [row.get(name, math.nan) for row in history] for name in names}
@@ -220,7 +230,7 @@ def _columns(history: Sequence[Mapping] | Mapping[str, Sequence[float]]) -> dict
 
 
 def _read_curves(columns: dict[str, np.ndarray]):
-    """Returns the x axis's name, its values, and panel -> line -> values."""
+    """Returns the name of the x axis, its values, and panel title -> line name -> values."""
     x_name = next((name for name in ("step", "epoch") if name in columns), "evaluation")
     panels = {}
     for title, lines in CURVES.items():
@@ -243,7 +253,7 @@ def _draw_lines(axes, x: np.ndarray, lines: dict[str, np.ndarray]):
 
 
 def _mark_best(figure, x_name: str, x: np.ndarray, mean_iou: np.ndarray):
-    """Draws a line through every panel at the best mean IoU, and a star in its own."""
+    """Draws a line through every panel at the best mean IoU, and a star in the mean IoU's panel."""
     best = int(np.nanargmax(mean_iou))
     for axes in figure.axes:
         axes.axvline(x[best], color="0.6", linestyle=":", zorder=0)
@@ -253,7 +263,7 @@ def _mark_best(figure, x_name: str, x: np.ndarray, mean_iou: np.ndarray):
 
 
 def _matrix_axes(names: Sequence[str], room: float):
-    """Returns axes for a matrix with named rows and columns, `room` inches left beside it."""
+    """Returns axes for a matrix with named rows and columns, with `room` inches to its right."""
     from matplotlib.figure import Figure
 
     num_classes = len(names)
@@ -264,7 +274,7 @@ def _matrix_axes(names: Sequence[str], room: float):
     height = side + (0.2 if horizontal else name_inches) + 0.7
     figure = Figure(figsize=(side + name_inches + room, height), layout="constrained")
     axes = figure.add_subplot()
-    step = math.ceil(num_classes / 180)  # more names than that would overlap
+    step = math.ceil(num_classes / 180)  # beyond 180 names, neighbours would overlap
     ticks = range(0, num_classes, step)
     axes.set_xticks(ticks, names[::step], fontsize=points, rotation=0 if horizontal else 90)
     axes.set_yticks(ticks, names[::step], fontsize=points)

@@ -1,4 +1,4 @@
-"""The page a run leaves behind: final figures, training curves, predictions, confusion matrix."""
+"""The report of a run: a page with metrics, training curves, predictions, confusion matrix."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ img { max-width: 100%; background: white; }
 
 
 def read_history(path: epath.PathLike) -> list[dict[str, float]]:
-    """Reads a `history.csv` with a header; an empty field is NaN.
+    """Reads a `history.csv` with a header. An empty field becomes NaN.
 
     Args:
-        path: The file; any path that TensorFlow reads, such as `gs://`.
+        path: A local path or any path that `etils.epath` can read, such as `gs://`.
 
     Returns:
         For each row, column name -> value.
 
     Raises:
-        UserError: A field is no number, or a row is longer or shorter than the header.
+        UserError: A field is not a number, or a row is longer or shorter than the header.
     """
     lines = epath.Path(path).read_text().splitlines()
     header, *rows = list(csv.reader(lines)) or [[]]
@@ -55,27 +55,29 @@ def write_report(
     metrics: Mapping[str, float],
     title: str = "Training report",
 ) -> epath.Path:
-    """Writes `index.html` and its pictures, each to a temporary name first.
+    """Writes `index.html` and its figures.
 
-    Everything is drawn before the first file is written, so an error in drawing leaves an older
-    report as it was. Without history or gallery (an evaluation has no history) the page leaves
-    `curves.png` or `predictions.png` out.
+    Each file is written to a temporary name and then renamed. All figures are drawn before the
+    first file is written, so an error in drawing leaves an older report unchanged. If the history
+    or the gallery is empty, the page has no `curves.png` or no `predictions.png`.
 
     Args:
-        report_dir: Folder to write to; made where it is missing.
-        history_csv_rows: A row an evaluation, as `read_history` returns them; may be empty.
-        gallery: For each example the image, uint8 `[height, width, 3]`, RGB, the mask and the
-            predicted class map, integer `[height, width]`; may be empty.
-        confusion: int64 `[num_classes, num_classes]`, pixels; row: truth, column: prediction.
+        report_dir: Folder to write to. It is created if it does not exist.
+        history_csv_rows: One row per evaluation, as `read_history` returns them. May be empty.
+        gallery: For each example the image, uint8 `[height, width, 3]`, RGB, and the mask and the
+            predicted class map, integer `[height, width]`. May be empty.
+        confusion: Pixel counts, int64 `[num_classes, num_classes]`; rows are the true classes,
+            columns the predicted ones.
         labels: Names and colours of the classes.
-        metrics: Final figures; `iou_<class>` and `accuracy_<class>` fill the table of classes.
+        metrics: Final metrics; `iou_<class>` and `accuracy_<class>` fill the table of classes.
         title: Heading of the page.
 
     Returns:
         The path of `index.html`.
 
     Raises:
-        ValueError: What the functions of `tfseg.figures` refuse.
+        ValueError: The functions of `tfseg.report.figures` refuse the history, the gallery or the
+            confusion matrix.
     """
     pictures = _draw_pictures(history_csv_rows, gallery, confusion, labels)
     page = _render_page(title, metrics, labels, np.asarray(confusion), pictures)
@@ -98,7 +100,7 @@ def _read_row(path, number: int, header: list[str], row: list[str]) -> dict[str,
 
 
 def _draw_pictures(history, gallery, confusion, labels: LabelSpec) -> dict[str, bytes]:
-    """Returns file name -> PNG, in the order of the page."""
+    """Returns file name -> PNG bytes, in the order of the page."""
     drawn = {}
     if history:
         drawn["curves.png"] = figures.draw_training_curves(history)
@@ -123,7 +125,7 @@ def _render_page(
         "predictions.png": "Predictions",
         "confusion_matrix.png": "Confusion matrix",
     }
-    figures = "\n".join(
+    sections = "\n".join(
         f'<h2>{captions[name]}</h2>\n<figure><img src="{name}" alt="{captions[name]}"></figure>'
         for name in pictures
     )
@@ -137,11 +139,11 @@ def _render_page(
 </head>
 <body>
 <h1>{html.escape(title)}</h1>
-<h2>Final figures</h2>
+<h2>Final metrics</h2>
 {_metrics_table(metrics, labels)}
 <h2>Classes</h2>
 {_class_table(metrics, labels, confusion)}
-{figures}
+{sections}
 </body>
 </html>
 """
@@ -166,9 +168,9 @@ def _class_table(metrics: Mapping[str, float], labels: LabelSpec, confusion: np.
     rows = []
     for name, color, share in zip(labels.names, labels.palette, shares, strict=True):
         swatch = f'<span class="swatch" style="background: rgb{tuple(color)}"></span>'
-        figures = _number(metrics.get(f"iou_{name}")) + _number(metrics.get(f"accuracy_{name}"))
+        cells = _number(metrics.get(f"iou_{name}")) + _number(metrics.get(f"accuracy_{name}"))
         rows.append(
-            f'<tr><th scope="row">{swatch}{html.escape(name)}</th>{figures}'
+            f'<tr><th scope="row">{swatch}{html.escape(name)}</th>{cells}'
             f'<td class="number">{share:.2f}</td></tr>'
         )
     return (
@@ -178,7 +180,7 @@ def _class_table(metrics: Mapping[str, float], labels: LabelSpec, confusion: np.
 
 
 def _number(value: float | str | None) -> str:
-    """Returns a table cell: four decimals, or a dash where there is no figure."""
+    """Returns a table cell with four decimals, or with a dash if the value is undefined."""
     if isinstance(value, str):
         text = html.escape(value)
     elif value is None or math.isnan(value):

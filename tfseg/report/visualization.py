@@ -1,4 +1,4 @@
-"""Class maps as colours and PNG bytes."""
+"""Turns class maps into colours and PNG bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from tfseg.errors import UserError
 
-# Void's colour in the Pascal VOC devkit: unlike black, no class of a common palette has it.
+# The colour of void in the Pascal VOC devkit. Unlike black, no class of a common palette has it.
 VOID_COLOR = (224, 224, 192)
 
 
@@ -18,8 +18,8 @@ def colorize(class_map: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndar
     """Paints every class id in its colour, and every other value in `VOID_COLOR`.
 
     Args:
-        class_map: integer `[height, width]`, class ids; any other value is void.
-        palette: `[num_classes, 3]`, RGB, 0..255.
+        class_map: Class ids, integer `[height, width]`. Any other value is void.
+        palette: Colours of the classes, `[num_classes, 3]`, RGB, 0..255.
 
     Returns:
         uint8 `[height, width, 3]`, RGB, 0..255.
@@ -36,19 +36,19 @@ def overlay(
     palette: Sequence[Sequence[int]],
     opacity: float = 0.5,
 ) -> np.ndarray:
-    """Lays the coloured classes over an image.
+    """Blends the colours of the classes with an image.
 
     Args:
         image: uint8 `[height, width, 3]`, RGB, 0..255.
-        class_map: integer `[height, width]`, class ids; any other value is void.
-        palette: `[num_classes, 3]`, RGB, 0..255.
-        opacity: 0 shows only the image, 1 only the classes.
+        class_map: Class ids, integer `[height, width]`. Any other value is void.
+        palette: Colours of the classes, `[num_classes, 3]`, RGB, 0..255.
+        opacity: Weight of the colours, in [0, 1]: 0 shows only the image, 1 only the classes.
 
     Returns:
         uint8 `[height, width, 3]`, RGB, 0..255.
 
     Raises:
-        ValueError: `opacity` lies outside 0..1, or the image and the class map differ in size.
+        ValueError: `opacity` is outside [0, 1], or the image and the class map differ in size.
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must lie between 0 and 1, received {opacity}")
@@ -59,31 +59,32 @@ def overlay(
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Returns a uint8 `[height, width, 3]` image (RGB, 0..255) as the bytes of a PNG."""
+    """Encodes an RGB image, uint8 `[height, width, 3]`, as PNG bytes."""
     return _encode(Image.fromarray(np.ascontiguousarray(image, np.uint8)))
 
 
 def encode_class_png(class_map: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:
     """Encodes a class map as a PNG whose pixel values are the class ids.
 
-    Up to 256 classes give an indexed PNG, which viewers show in the palette's colours; values
-    beyond the palette show as void. More classes, or an id over 255, give a 16-bit gray PNG.
+    With up to 256 classes the result is an indexed PNG, which image viewers show in the colours of
+    the palette; values beyond the palette have the colour of void. With more classes, or if a value
+    is above 255, the result is a 16-bit gray PNG.
 
     Args:
-        class_map: integer `[height, width]`, 0..65535.
-        palette: `[num_classes, 3]`, RGB, 0..255.
+        class_map: Class ids and the ignore index, integer `[height, width]`, 0..65535.
+        palette: Colours of the classes, `[num_classes, 3]`, RGB, 0..255.
 
     Returns:
         The bytes of the PNG.
 
     Raises:
-        UserError: A value lies outside 0..65535.
+        UserError: A value is outside 0..65535.
     """
     ids = np.asarray(class_map)
     low, high = (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
     if low < 0 or high > 65535:
         raise UserError(
-            f"a PNG holds class ids from 0 to 65535, received {low if low < 0 else high}: "
+            f"a PNG can hold class ids from 0 to 65535, received {low if low < 0 else high}: "
             "set --ignore_index to a value in that range"
         )
     if high > 255 or len(palette) > 256:
@@ -100,7 +101,16 @@ def _encode(picture: Image.Image) -> bytes:
 
 
 def check_same_size(image: np.ndarray, ids: np.ndarray, what: str) -> None:
-    """Raises `ValueError` unless image `[h, w, 3]` and ids `[h, w]` have one size."""
+    """Checks that an image and a mask or class map have the same height and width.
+
+    Args:
+        image: `[height, width, 3]`.
+        ids: `[height, width]`.
+        what: How the error calls `ids`.
+
+    Raises:
+        ValueError: The sizes differ.
+    """
     if image.shape[:2] != ids.shape:
         raise ValueError(
             f"image and {what} must have the same height and width, "

@@ -1,6 +1,6 @@
-"""The room of use: the SavedModel for TF Serving, and predictions for image files.
+"""Serving: the SavedModel for TF Serving, and predictions for image files.
 
-Its door: `run_export(config)` and `run_prediction(config, files)`.
+Public functions: `run_export(config)` and `run_prediction(config, files)`.
 """
 
 from tfseg import lazy_door

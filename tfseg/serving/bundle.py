@@ -1,4 +1,4 @@
-"""The folder that TF Serving loads: `<base>/<version>/`, with a warm-up request inside."""
+"""The folder that TF Serving loads: `<base_dir>/<version>/`, which includes a warm-up request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfseg.errors import UserError
 from tfseg.models.segformer import Segformer
 from tfseg.serving.module import ServingModule
 
-# Read by the server when it loads a version, so that the first request finds a warm graph.
+# The server replays these requests when it loads a version, so that the first real request is fast.
 # https://www.tensorflow.org/tfx/serving/saved_model_warmup
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
@@ -25,18 +25,19 @@ def write_bundle(
 ) -> epath.Path:
     """Writes a model as a SavedModel with the signatures of `ServingModule`.
 
-    It is written under a name that TF Serving takes for no version, then renamed.
+    The folder is first written under a temporary name, which TF Serving does not take for a
+    version, and then renamed. A server that watches `base_dir` therefore never loads half a model.
 
     Args:
-        model: The SegFormer; its weights and `preprocessing` go into the SavedModel.
-        base_dir: Folder of all versions; made where it does not exist.
-        version: Version number; one above the newest in `base_dir` where None.
+        model: The SegFormer, whose weights and `preprocessing` go into the SavedModel.
+        base_dir: Folder that holds all versions. It is created if it does not exist.
+        version: Version number. If None, one above the newest version in `base_dir`.
 
     Returns:
         `<base_dir>/<version>`.
 
     Raises:
-        UserError: The version exists, or the folder cannot be written.
+        UserError: The version exists already, or the folder cannot be written.
     """
     base = epath.Path(base_dir).expanduser()
     target = base / str(choose_version(base, version))
@@ -46,38 +47,38 @@ def write_bundle(
             tf.saved_model.save(module, os.fspath(temporary), signatures=module.signatures)
             _write_warmup_request(temporary / WARMUP_FILE)
     except (OSError, tf.errors.OpError) as error:
-        # TensorFlow's message ends in the cause: "...variables/part-0; No space left on device".
+        # TensorFlow's message ends with the cause: "...variables/part-0; No space left on device".
         reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2]
         raise UserError(
-            f"cannot write the SavedModel to {target} ({reason}): make room, or choose another "
-            "folder (--export_dir; --model_dir in training)"
+            f"cannot write the SavedModel to {target} ({reason}): free some disk space, or choose "
+            "another folder with --export_dir (in training: --model_dir)"
         ) from error
     return target
 
 
 def choose_version(base_dir: epath.PathLike, version: int | None = None) -> int:
-    """Returns `version`, or one above the newest in `base_dir` where None.
+    """Returns `version`, or one above the newest version in `base_dir` if `version` is None.
 
     Raises:
-        UserError: The version exists, or `base_dir` is a file.
+        UserError: The version exists already, or `base_dir` is a file.
     """
     base = epath.Path(base_dir).expanduser()
     if base.exists() and not base.is_dir():
-        raise UserError(f"--export_dir={base} is a file; it takes a folder")
-    # TF Serving reads 007 as 7.
+        raise UserError(f"--export_dir={base} is a file; it must be a folder")
+    # TF Serving reads the folder name 007 as version 7.
     names = [path.name for path in base.iterdir()] if base.exists() else []
     versions = {int(name) for name in names if name.isdecimal()}
     newest = max(versions, default=0)
     if version in versions:
         raise UserError(
-            f"--version={version} exists in {base} and is not overwritten; leave --version out "
-            f"for {newest + 1}"
+            f"--version={version} exists in {base} already, and tfseg does not overwrite versions; "
+            f"omit --version to write version {newest + 1}"
         )
     return newest + 1 if version is None else version
 
 
 def _write_warmup_request(path: epath.Path) -> None:
-    # Importing the protos pulls in grpc, which only this needs.
+    # Imported here because the protos load grpc, which nothing else needs.
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     gray = np.full((*_WARMUP_IMAGE_SIZE, 3), 128, np.uint8)

@@ -10,13 +10,14 @@ from tfseg.serving import bundle
 
 
 def run_export(config: ExportConfig) -> epath.Path:
-    """Writes `<export_dir>/<version>/` and returns it.
+    """Writes the SavedModel to `<export_dir>/<version>` and returns this path.
 
     Args:
-        config: The model, the folder of all versions, and what to override.
+        config: The model, the folder that holds all versions, and optionally the version number and
+            the image size.
 
     Raises:
-        UserError: There is no such model, or the version exists, or it cannot be written.
+        UserError: The model does not exist, the version exists already, or it cannot be written.
     """
     version = bundle.choose_version(config.export_dir, config.version)
     model = segformer.load_model(config.model, image_size=config.image_size)

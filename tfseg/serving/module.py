@@ -1,4 +1,4 @@
-"""The graph that TF Serving runs; `tfseg.predict` runs the same one."""
+"""The graph that TF Serving runs, and which `tfseg.predict` runs too."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from tfseg.models.upsampled_logits import classify_pixels, rate_pixels
 
 
 class ServingModule(tf.Module):
-    """A SegFormer with its preprocessing and upsampling, as TF Serving's signatures.
+    """A SegFormer with its preprocessing and upsampling, in the signatures of TF Serving.
 
-    Only the weights are tracked: a SavedModel of it holds inference and nothing of Keras.
+    The module tracks only the weights, so that its SavedModel holds the inference graphs and no
+    Keras objects.
     """
 
     def __init__(self, model: Segformer):
         super().__init__()
         self._weights = list(model.network.variables)
-        # A plain function that holds the model, which tf.Module would track as an attribute.
+        # tf.Module would track the model if it were an attribute; a function that holds it is not.
         self._quarter_logits = functools.partial(_quarter_logits, model)
         self._preprocessing = model.preprocessing
         self._mask_dtype = tf.uint8 if model.labels.num_classes <= 256 else tf.uint16
@@ -30,7 +31,7 @@ class ServingModule(tf.Module):
 
     @property
     def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
-        """Signature name -> function, as `tf.saved_model.save` takes them."""
+        """Signature name -> function, for the argument `signatures` of `tf.saved_model.save`."""
         names = ("serving_default", "predict_images", "describe", "describe_batch")
         return {name: getattr(self, name) for name in names}
 
@@ -39,10 +40,11 @@ class ServingModule(tf.Module):
         """Segments encoded images, each at its own size.
 
         Args:
-            image_bytes: string `[batch]`, JPEG or PNG.
+            image_bytes: JPEG or PNG files, string `[batch]`.
 
         Returns:
-            `mask_png_bytes`, string `[batch]`: gray PNGs of class ids, uint16 above 256 classes.
+            `mask_png_bytes`, string `[batch]`: gray PNG files of class ids, with 8 bits per pixel
+            for up to 256 classes and 16 bits for more.
         """
         image_spec = tf.TensorSpec((*self._preprocessing.image_size, 3), tf.float32)
         inputs, sizes = tf.map_fn(
@@ -50,7 +52,8 @@ class ServingModule(tf.Module):
             image_bytes,
             fn_output_signature=(image_spec, tf.TensorSpec([2], tf.int32)),
         )
-        # Two at a time use two cores; ten, the default, would hold ten images' logits.
+        # map_fn's default of ten parallel iterations would hold the logits of ten images in memory.
+        # Two iterations keep two cores busy.
         masks = tf.map_fn(
             self._encode_mask,
             (self._quarter_logits(inputs), sizes),
@@ -61,14 +64,14 @@ class ServingModule(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
     def predict_images(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Segments decoded images of one size.
+        """Segments decoded images that all have the same size.
 
         Args:
-            images: uint8 `[batch, height, width, 3]`, RGB.
+            images: uint8 `[batch, height, width, 3]`, RGB, 0..255.
 
         Returns:
-            `class_map`, int32 `[batch, height, width]`, class ids; and `confidence`, float32 of
-            the same shape, the softmax probability of the chosen class.
+            `class_map`: class ids, int32 `[batch, height, width]`. `confidence`: the softmax
+            probability of the predicted class, float32 of the same shape, in (0, 1].
         """
         logits, size = self._quarter_logits(self._preprocessing(images)), tf.shape(images)[1:3]
         return {
@@ -78,20 +81,20 @@ class ServingModule(tf.Module):
 
     @tf.function(input_signature=[])
     def describe(self) -> dict[str, tf.Tensor]:
-        """Returns `description_json`, string `[1]`: see `describe_model`."""
+        """Returns `description_json`, string `[1]`; see `describe_model`."""
         return {"description_json": tf.constant([self._description])}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="query")])
     def describe_batch(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`describe` for REST and server-side batching, which both refuse a call without input.
+        """Does what `describe` does, for REST and server-side batching.
 
-        https://github.com/tensorflow/serving/issues/1676
+        Both refuse a call without input: https://github.com/tensorflow/serving/issues/1676
 
         Args:
-            query: string `[batch]`, not read.
+            query: Any strings `[batch]`; their values are ignored.
 
         Returns:
-            `description_json`, string `[batch]`, the same text for each entry.
+            `description_json`, string `[batch]`: the same text for each entry.
         """
         return {"description_json": tf.fill(tf.shape(query), self._description)}
 
@@ -106,11 +109,11 @@ class ServingModule(tf.Module):
 
 
 def predict_class_maps(model: Segformer, images: tf.Tensor) -> tf.Tensor:
-    """Segments decoded images of one size, as the served model does.
+    """Segments decoded images that all have the same size, as the served model does.
 
     Args:
-        model: The SegFormer, whose `preprocessing` is applied.
-        images: uint8 `[batch, height, width, 3]`, RGB.
+        model: The SegFormer. Its `preprocessing` is applied to the images.
+        images: uint8 `[batch, height, width, 3]`, RGB, 0..255.
 
     Returns:
         Class ids, int32 `[batch, height, width]`.
@@ -120,9 +123,9 @@ def predict_class_maps(model: Segformer, images: tf.Tensor) -> tf.Tensor:
 
 
 def _quarter_logits(model: Segformer, inputs: tf.Tensor) -> tf.Tensor:
-    """Returns float32 logits `[batch, height / 4, width / 4, num_classes]`; the batch may be 0."""
+    """Returns float32 logits `[batch, height / 4, width / 4, num_classes]`; batch may be 0."""
     batch = tf.shape(inputs)[0]
-    # The network's reshapes cannot infer a dimension of an empty batch: it gets one black image.
+    # The network's reshapes cannot infer a dimension if the batch is empty, so it gets one image.
     padding = [[0, tf.cast(batch == 0, tf.int32)], [0, 0], [0, 0], [0, 0]]
     return model.quarter_logits(tf.pad(inputs, padding), training=False)[:batch]
 

@@ -25,22 +25,22 @@ _MAX_PRINTED_CLASSES = 4
 
 
 def run_prediction(config: PredictConfig, inputs: Sequence[str]) -> list[dict[str, Any]]:
-    """Segments images as the served model does; prints one line for each.
+    """Segments image files as the served model does, and prints one line per image.
 
-    For an image `X.jpg`, `output_dir` gets `X_classes.png` (a palette PNG of class ids),
-    `X_overlay.png` and `X.json`.
+    For an image `X.jpg`, it writes `X_classes.png` (a palette PNG of class ids), `X_overlay.png`
+    and `X.json` to `output_dir`.
 
     Args:
-        config: The model, where to write, and what to do with an unreadable image.
-        inputs: Files, and folders whose JPEG and PNG files are taken.
+        config: The model, the output folder, and whether to skip unreadable images.
+        inputs: Image files, and folders whose JPEG and PNG files are segmented.
 
     Returns:
-        For each image what `X.json` holds: `image`, `height`, `width`, `model`,
+        For each image the content of `X.json`: `image`, `height`, `width`, `model`,
         `mean_confidence`, and `classes` (`id`, `name`, `pixels`, `share`), largest share first.
 
     Raises:
-        UserError: An input does not exist or holds no image, two would write the same file,
-            an image is unreadable and `on_bad_example` is `error`, or every image is.
+        UserError: An input does not exist or holds no image, two inputs would write the same file,
+            an image is unreadable and `on_bad_example` is `error`, or every image is unreadable.
     """
     prefixes = _plan_outputs(_find_images(inputs), _make_folder(config.output_dir))
     model = segformer.load_model(config.model, image_size=config.image_size)
@@ -48,37 +48,26 @@ def run_prediction(config: PredictConfig, inputs: Sequence[str]) -> list[dict[st
     results = []
     for path, prefix in prefixes.items():
         image = _read_image(path, config.on_bad_example)
-        if image is None:
-            continue
-        prediction = served.predict_images(image[None])
-        class_map = prediction["class_map"][0].numpy()
-        result = {
-            "image": str(path),
-            "height": image.shape[0],
-            "width": image.shape[1],
-            "model": config.model,
-            "mean_confidence": float(tf.reduce_mean(prediction["confidence"])),
-            "classes": count_classes(class_map, model.labels),
-        }
-        overlay = visualization.overlay(
-            image, class_map, model.labels.palette, config.overlay_opacity
-        )
-        _write_outputs(prefix, class_map, overlay, model.labels, result)
-        print(_summarize(result, f"{prefix}{_OVERLAY_SUFFIX}"))
-        results.append(result)
+        if image is not None:
+            class_map, mean_confidence = _segment(served, image)
+            result = _describe(path, config.model, class_map, mean_confidence, model.labels)
+            _write_outputs(prefix, image, class_map, result, model.labels, config.overlay_opacity)
+            print(_summarize(result, f"{prefix}{_OVERLAY_SUFFIX}"))
+            results.append(result)
     _report_skipped(len(prefixes) - len(results), len(prefixes))
     return results
 
 
 def count_classes(class_map: np.ndarray, labels: LabelSpec) -> list[dict[str, Any]]:
-    """Counts the classes of a class map.
+    """Counts the pixels of each class in a class map.
 
     Args:
-        class_map: integer `[height, width]`, class ids.
-        labels: The classes.
+        class_map: Class ids, integer `[height, width]`.
+        labels: Names of the classes.
 
     Returns:
-        For each class found `id`, `name`, `pixels` and `share` in (0, 1], largest share first.
+        For each class that occurs its `id`, `name`, `pixels` and `share` of the image in (0, 1],
+        largest share first.
     """
     pixels = np.bincount(class_map.ravel(), minlength=labels.num_classes)
     order = np.argsort(-pixels, kind="stable")
@@ -95,7 +84,7 @@ def count_classes(class_map: np.ndarray, labels: LabelSpec) -> list[dict[str, An
 
 
 def _find_images(inputs: Iterable[str]) -> list[epath.Path]:
-    """Returns files as they are, and a folder's images by name; each path once."""
+    """Returns the given files and the images in the given folders, without duplicates."""
     paths = []
     for name in inputs:
         path = epath.Path(name)
@@ -124,12 +113,16 @@ def _make_folder(output_dir: str) -> epath.Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--output_dir={output_dir} cannot be made: {error.strerror}") from error
+        raise UserError(f"--output_dir={output_dir} cannot be created: {error.strerror}") from error
     return folder
 
 
 def _plan_outputs(paths: list[epath.Path], folder: epath.Path) -> dict[epath.Path, epath.Path]:
-    """Returns image -> what its output files' names start with; no file is written twice."""
+    """Returns the path prefix of each image's output files.
+
+    Raises:
+        UserError: Two images would write the same file, or one would overwrite an input.
+    """
     prefixes = {path: folder / path.stem for path in paths}
     owners = {path.resolve(): f"the input {path} itself" for path in paths}
     for path, prefix in prefixes.items():
@@ -138,33 +131,56 @@ def _plan_outputs(paths: list[epath.Path], folder: epath.Path) -> dict[epath.Pat
             owner = owners.setdefault(target.resolve(), f"the output of {path}")
             if owner != f"the output of {path}":
                 raise UserError(
-                    f"{path} would be written to {target}, which is {owner}: rename one, or "
-                    "predict it with another --output_dir"
+                    f"the output of {path} would go to {target}, which is {owner}: rename one of "
+                    "them, or segment them with different values of --output_dir"
                 )
     return prefixes
 
 
 def _read_image(path: epath.Path, on_bad_example: str) -> np.ndarray | None:
-    """Returns uint8 `[height, width, 3]`, or None for an unreadable image that is skipped."""
+    """Returns uint8 `[height, width, 3]`, or None if the image is unreadable and skipped."""
     try:
         return decode_image(path.read_bytes()).numpy()
     except (OSError, tf.errors.InvalidArgumentError) as error:
-        reason = getattr(error, "strerror", None) or "no JPEG or PNG, or damaged"
+        reason = getattr(error, "strerror", None) or "it is damaged, or neither JPEG nor PNG"
         if on_bad_example == "skip":
             print(f"{path}  skipped: {reason}")
             return None
         raise UserError(
-            f"{path} cannot be read ({reason}); --on_bad_example=skip leaves such images out"
+            f"{path} cannot be read: {reason}; pass --on_bad_example=skip to skip such images"
         ) from error
+
+
+def _segment(served: ServingModule, image: np.ndarray) -> tuple[np.ndarray, float]:
+    """Returns the class map `[height, width]` of an image, and the mean confidence."""
+    prediction = served.predict_images(image[None])
+    return prediction["class_map"][0].numpy(), float(tf.reduce_mean(prediction["confidence"]))
+
+
+def _describe(
+    path: epath.Path, model: str, class_map: np.ndarray, mean_confidence: float, labels: LabelSpec
+) -> dict[str, Any]:
+    """Returns the content of an image's JSON file."""
+    height, width = class_map.shape
+    return {
+        "image": str(path),
+        "height": height,
+        "width": width,
+        "model": model,
+        "mean_confidence": mean_confidence,
+        "classes": count_classes(class_map, labels),
+    }
 
 
 def _write_outputs(
     prefix: epath.Path,
+    image: np.ndarray,
     class_map: np.ndarray,
-    overlay: np.ndarray,
-    labels: LabelSpec,
     result: dict[str, Any],
+    labels: LabelSpec,
+    opacity: float,
 ) -> None:
+    overlay = visualization.overlay(image, class_map, labels.palette, opacity)
     contents = {
         _CLASSES_SUFFIX: visualization.encode_class_png(class_map, labels.palette),
         _OVERLAY_SUFFIX: visualization.encode_png(overlay),
@@ -186,6 +202,6 @@ def _summarize(result: dict[str, Any], overlay_path: str) -> str:
 
 def _report_skipped(num_skipped: int, num_images: int) -> None:
     if num_skipped == num_images:
-        raise UserError(f"none of the {num_images} images can be read, so nothing is written")
+        raise UserError(f"none of the {num_images} images can be read, so no output was written")
     if num_skipped:
         print(f"skipped {num_skipped} of {num_images} images")

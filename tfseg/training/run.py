@@ -17,7 +17,7 @@ from tfseg.config.commands import TrainConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.evaluation import evaluator
-from tfseg.evaluation.mean_iou import format_class_table
+from tfseg.evaluation.class_table import format_class_table
 from tfseg.hub import model_card
 from tfseg.losses import class_weights
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
@@ -220,7 +220,7 @@ def build_epoch_callbacks(
     batches = build_eval_batches(model, run)
 
     def score() -> dict[str, float]:
-        figures = scorer.evaluate(batches).figures(run.spec.labels.names)
+        figures = scorer.evaluate(batches).metrics(run.spec.labels.names)
         return {name: figures[name] for name in ("loss", "mean_iou", "mean_accuracy")}
 
     def save_best() -> None:
@@ -251,10 +251,10 @@ def write_results(model: Segformer, run: Run) -> dict[str, float]:
     """Scores the model; writes `metrics.json`, its card and `report/`; prints the class table."""
     labels, config = run.spec.labels, run.config
     scores = evaluator.Evaluator(model, labels).evaluate(build_eval_batches(model, run))
-    figures = scores.figures(labels.names)
+    figures = scores.metrics(labels.names)
     dataset, split = pipeline.versioned_name(config.data, run.spec), config.data.eval_split
     facts = {"dataset": dataset, "split": split, "num_examples": scores.num_examples}
-    metrics = evaluator.figures_to_json({**facts, **figures})
+    metrics = evaluator.metrics_to_json({**facts, **figures})
     files.write_atomically(run.model_dir / "metrics.json", metrics)
     card = model_card.model_card(labels, figures, dataset=dataset, init_from=config.model.init_from)
     files.write_atomically(run.model_dir / "best" / "README.md", card)
