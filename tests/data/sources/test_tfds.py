@@ -1,9 +1,6 @@
-import http.server
 import io
 import logging
-import socket
 import tarfile
-import threading
 import time
 
 import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
@@ -17,6 +14,7 @@ from PIL import Image
 from tensorflow_datasets.core.download import checksums
 from tensorflow_datasets.datasets.oxford_iiit_pet import oxford_iiit_pet_dataset_builder as pets
 
+from tests import hosts
 from tfseg.config.sections import DataConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import get_dataset_spec
@@ -91,30 +89,11 @@ def no_proxy():
         yield
 
 
-class Host:
-    """Serves a folder over HTTP and notes what was asked for."""
-
-    def __init__(self, folder):
-        requests = self.requests = []
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def __init__(self, *arguments):
-                super().__init__(*arguments, directory=str(folder))
-
-            def log_message(self, template, *values):
-                requests.append(str(values[0]))
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture(scope="module")
 def host(archives):
-    host = Host(archives)
+    host = hosts.Host(archives)
     yield host
-    host.server.shutdown()
-    host.server.server_close()
+    host.close()
 
 
 def point_to(patch, url, folder):
@@ -139,10 +118,7 @@ def data_dir(host, archives, tmp_path_factory):
 
 @pytest.fixture
 def closed_url():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return f"http://127.0.0.1:{port}"
+    return hosts.find_closed_url()
 
 
 def names_of(examples):
@@ -273,12 +249,11 @@ def bad_data_dir(tmp_path_factory):
     archives = tmp_path_factory.mktemp("bad_archives")
     write_archives(archives, trimaps)
     folder = str(tmp_path_factory.mktemp("bad"))
-    host = Host(archives)
+    host = hosts.Host(archives)
     with pytest.MonkeyPatch.context() as patch:
         point_to(patch, host.url, archives)
         tfds.load("oxford_iiit_pet", "train", data_dir=folder)
-    host.server.shutdown()
-    host.server.server_close()
+    host.close()
     return folder
 
 

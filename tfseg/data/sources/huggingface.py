@@ -9,9 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfseg import network
 from tfseg.data.labels import LabelSpec, decode_mask
 from tfseg.data.sources import folder
-from tfseg.data.sources.tfds import host_answers
 from tfseg.data.transforms import decode_image
 from tfseg.errors import UserError
 
@@ -90,7 +90,7 @@ def _load_table(path: str, split: str):
     datasets.logging.set_verbosity_error()
     datasets.disable_progress_bars()
     is_offline = datasets.config.HF_HUB_OFFLINE
-    if not os.path.isdir(path) and not host_answers(datasets.config.HF_ENDPOINT):
+    if not os.path.isdir(path) and not network.host_answers(datasets.config.HF_ENDPOINT):
         # A look-up without a network retries for 23 seconds, with a line each. Offline, `datasets`
         # opens its own copy at once, if it has one.
         datasets.config.HF_HUB_OFFLINE = True

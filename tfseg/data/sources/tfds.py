@@ -6,10 +6,10 @@ import logging
 
 import tensorflow as tf
 
+from tfseg import network
 from tfseg.errors import UserError, nearest_name
 
 _logger = logging.getLogger(__name__)
-_CONNECT_SECONDS = 5
 _MASK_KEYS = ("segmentation_mask", "mask", "segmentation_label", "label", "annotation")
 
 
@@ -101,7 +101,7 @@ def prepare(builder) -> None:
     archives = builder.url_infos or {}
     manual_dir = builder.data_dir_root / "downloads" / "manual"
     missing = [url for url, info in archives.items() if not (manual_dir / info.filename).exists()]
-    if missing and not host_answers(missing[0]):
+    if missing and not network.host_answers(missing[0]):
         raise UserError(
             f"{builder.info.full_name} is not prepared under {builder.data_dir_root}, and "
             f"{missing[0]} does not answer; on a machine with a network run `tfds build "
@@ -133,17 +133,6 @@ def _download_and_prepare(builder) -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def host_answers(url: str) -> bool:
-    """Returns whether a server answers within seconds, whatever it says."""
-    import requests
-
-    try:
-        requests.head(url, timeout=_CONNECT_SECONDS)
-    except requests.RequestException:
-        return False
-    return True
 
 
 def _feature_keys(
