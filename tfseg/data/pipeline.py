@@ -13,7 +13,7 @@ import logging
 import tensorflow as tf
 
 from tfseg.config.sections import DataConfig, TrainDataConfig
-from tfseg.data import augmentation, catalog, transforms
+from tfseg.data import augmentation, catalog, masks, transforms
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing
@@ -137,7 +137,7 @@ def _check_example(example: Example, labels: LabelSpec) -> Example:
             True,
             tf.strings.join(["bad example ", example["name"], ": a mask value without a name"]),
         )
-    return {**example, "mask": transforms.map_mask_values(mask, labels)}
+    return {**example, "mask": masks.map_mask_values(mask, labels)}
 
 
 def count_examples(examples: tf.data.Dataset) -> int:
@@ -264,7 +264,7 @@ def _prepare_training(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     if config.augmentation in ("none", "flip"):
         image = preprocessing(example["image"])
-        mask = transforms.resize_mask(example["mask"], preprocessing.image_size)
+        mask = masks.resize_mask(example["mask"], preprocessing.image_size)
         flips = config.augmentation == "flip"
         return augmentation.random_flip(image, mask, seed) if flips else (image, mask)
     image, mask = augmentation.augment(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import tensorflow as tf
 
 from tfseg import network
-from tfseg.data.labels import LabelSpec, decode_mask
-from tfseg.data.sources import folder
-from tfseg.data.transforms import decode_image
+from tfseg.data.images import decode_image
+from tfseg.data.labels import LabelSpec
+from tfseg.data.masks import decode_mask_tensor
+from tfseg.data.sources import checks
+from tfseg.data.sources.checks import EncodedExample
 from tfseg.errors import UserError
 
 _IMAGE_KEYS = ("image", "pixel_values", "img")
@@ -59,23 +60,18 @@ def load(
     for key in (image_key, mask_key):
         table = table.cast_column(key, Image(decode=False))
 
-    def read(index: int) -> tuple[bytes, bytes, str]:
-        row = table[index]
-        return _bytes(row[image_key]), _bytes(row[mask_key]), f"{split}_{index}"
-
-    def fault(index: int) -> str | None:
-        image, mask, name = read(index)
-        return folder.find_fault(
-            image, mask, labels, f"{image_key} of {name}", f"{mask_key} of {name}"
-        )
+    def read(index: int) -> EncodedExample:
+        row, name = table[index], f"{split}_{index}"
+        image, mask = _bytes(row[image_key]), _bytes(row[mask_key])
+        return EncodedExample(image, mask, f"{image_key} of {name}", f"{mask_key} of {name}")
 
     count = min(len(table), max_examples or len(table))
-    with concurrent.futures.ThreadPoolExecutor(folder.CHECK_THREADS) as threads:
-        faults = list(threads.map(fault, range(count)))
-    usable = folder.usable_indices(faults, on_bad_example, split)
+    usable = checks.find_usable(read, count, labels, split=split, on_bad_example=on_bad_example)
 
     def read_usable() -> Iterator[tuple[bytes, bytes, str]]:
-        return map(read, usable)
+        for index in usable:
+            image, mask, _, _ = read(index)
+            yield image, mask, f"{split}_{index}"
 
     scalar = tf.TensorSpec((), tf.string)
     encoded = tf.data.Dataset.from_generator(read_usable, output_signature=(scalar,) * 3)
@@ -134,7 +130,4 @@ def _bytes(cell: dict[str, Any] | None) -> bytes:
 
 
 def _decode(image: tf.Tensor, mask: tf.Tensor, name: tf.Tensor) -> dict[str, tf.Tensor]:
-    pixels = decode_image(image)
-    values = tf.numpy_function(decode_mask, [mask], tf.int32, stateful=False)
-    values.set_shape((None, None))
-    return {"image": pixels, "mask": values, "name": name}
+    return {"image": decode_image(image), "mask": decode_mask_tensor(mask), "name": name}
