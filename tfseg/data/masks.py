@@ -7,7 +7,7 @@ import io
 import numpy as np
 import tensorflow as tf
 from etils import epath
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from tfseg.data import images
 from tfseg.data.labels import LabelSpec
@@ -42,9 +42,11 @@ def decode_mask(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             values = np.asarray(picture)
+    except UnidentifiedImageError as error:
+        raise MaskError("it is no picture, or its beginning is damaged") from error
     # PIL has no common base class for what it raises on damaged files.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MaskError(f"it is no picture, or it is damaged: {error}") from error
+        raise MaskError(f"it is damaged: {error}") from error
     if values.ndim != 2:
         raise MaskError(
             f"it has {values.shape[2]} channels; a mask has one, whose values are class numbers"

@@ -38,9 +38,9 @@ def run_evaluation(config: EvalConfig) -> dict[str, float]:
     spec = pipeline.get_spec(config.data)
     model = load_model(config, spec)
     split = config.data.eval_split or spec.eval_split
-    examples = pipeline.load_examples(spec, config.data, split, config.data.max_eval_examples)
+    loaded = pipeline.load_split(spec, config.data, split, config.data.max_eval_examples)
     batches = pipeline.build_evaluation(
-        examples, model.preprocessing, spec.labels, batch_size=config.run.eval_batch_size
+        loaded.examples, model.preprocessing, spec.labels, batch_size=config.run.eval_batch_size
     )
     scores = evaluator.Evaluator(model, spec.labels).evaluate(batches)
     figures = scores.figures(spec.labels.names)

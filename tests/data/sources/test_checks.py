@@ -60,13 +60,13 @@ def test_a_bad_example_stops_or_is_left_out(bad, message, caplog):
     with pytest.raises(UserError, match=f"{message}.*and 1 more.*--on_bad_example=skip"):
         find_usable(examples)
     with caplog.at_level(logging.WARNING):
-        assert find_usable(examples, on_bad_example="skip") == [0, 2]
+        assert find_usable(examples, on_bad_example="skip").indices == [0, 2]
     assert "skipped 2 of 4 examples of split train" in caplog.text
 
 
 def test_a_value_without_a_name_is_bad_where_labels_are_strict():
     examples = [example(0), example(1, class_id=2)]
-    assert find_usable(examples) == [0, 1]
+    assert find_usable(examples).indices == [0, 1]
     with pytest.raises(UserError, match="mask 1 holds the value 2, which --id2label does not name"):
         find_usable(examples, LabelSpec(("a", "b"), strict=True))
 
@@ -75,3 +75,21 @@ def test_a_value_without_a_name_is_bad_where_labels_are_strict():
 def test_a_split_without_a_usable_example(examples):
     with pytest.raises(UserError, match="split train has no usable example"):
         find_usable(examples, on_bad_example="skip")
+
+
+def test_the_digest_depends_on_bytes_and_order_of_the_good_examples_alone():
+    first, second, third = example(0), example(1, class_id=1), example(2, class_id=1)
+    digest = find_usable([first, second, third]).digest
+    renamed = [each._replace(image_name="x", mask_name="y") for each in (first, second, third)]
+    assert find_usable(renamed).digest == digest
+    bad = BAD["the mask cannot be decoded"][0]
+    assert find_usable([first, bad, second, third], on_bad_example="skip").digest == digest
+    swapped = first._replace(image=second.image), second._replace(image=first.image), third
+    others = (
+        [second, first, third],
+        [first, second],
+        [first, second, third, third],
+        [first, second, example(2, class_id=0)],
+        swapped,
+    )
+    assert len({digest, *(find_usable(examples).digest for examples in others)}) == 6

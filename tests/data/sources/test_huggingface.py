@@ -71,14 +71,14 @@ def write(tmp_path):
 
 
 def load(folder, split="train", labels=LABELS, **options):
-    return list(huggingface.load(folder, split, labels, **options).as_numpy_iterator())
+    return list(huggingface.load(folder, split, labels, **options).examples.as_numpy_iterator())
 
 
 def test_examples(write):
     folder = write(rows())
-    examples = huggingface.load(folder, "train", LABELS)
-    assert int(examples.cardinality()) == 4
-    for index, example in enumerate(examples.as_numpy_iterator()):
+    loaded = huggingface.load(folder, "train", LABELS)
+    assert loaded.num_examples == len(loaded.examples) == 4
+    for index, example in enumerate(loaded.examples.as_numpy_iterator()):
         assert example["name"].decode() == f"train_{index}"
         assert (example["image"] == 10 * index).all()
         assert example["image"].shape == (8 + index, 12, 3)
@@ -106,11 +106,11 @@ def test_columns_by_flag_through_the_pipeline(write, tmp_path):
     names.write_text('{"1": "cat", "2": "dog"}')
     spec = get_dataset_spec(f"hf:{folder}", id2label=str(names))
     config = DataConfig(image_key="photo", mask_key="regions")
-    examples = pipeline.load_examples(spec, config, "train", None)
+    examples = pipeline.load_split(spec, config, "train", None).examples
     class_ids = [int(example["mask"][0, 0]) for example in examples.as_numpy_iterator()]
     assert class_ids == [255, 0, 1, 255]
     with pytest.raises(UserError, match=r"--image_key is needed: image, .* \(allowed: photo, reg"):
-        pipeline.load_examples(spec, DataConfig(), "train", None)
+        pipeline.load_split(spec, DataConfig(), "train", None)
 
 
 def test_wrong_columns_list_the_image_columns(write):

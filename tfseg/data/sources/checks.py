@@ -7,6 +7,7 @@ start, and not hours later in the middle of a run.
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -31,6 +32,18 @@ class EncodedExample(NamedTuple):
     mask_name: str
 
 
+class Usable(NamedTuple):
+    """The good examples of a split.
+
+    Attributes:
+        indices: Their positions.
+        digest: SHA-256 of their encoded bytes, in order, as hexadecimal digits.
+    """
+
+    indices: list[int]
+    digest: str
+
+
 def find_usable(
     read: Callable[[int], EncodedExample],
     count: int,
@@ -38,8 +51,8 @@ def find_usable(
     *,
     split: str,
     on_bad_example: str,
-) -> list[int]:
-    """Decodes every example of a split and returns the positions of the good ones.
+) -> Usable:
+    """Decodes every example of a split once, and returns the good ones.
 
     Args:
         read: Returns the example at a position, or raises OSError; threads call it.
@@ -52,21 +65,24 @@ def find_usable(
         UserError: An example is bad and `on_bad_example` is `error`, or no example is left.
     """
 
-    def find(index: int) -> str | None:
+    def check(index: int) -> tuple[str | None, bytes]:
         try:
-            return find_fault(read(index), labels)
+            example = read(index)
         except OSError as error:
-            return f"an example of split {split} cannot be read ({error})"
+            return f"an example of split {split} cannot be read ({error})", b""
+        return find_fault(example, labels), _hash_example(example)
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        faults = list(threads.map(find, range(count)))
-    found = [fault for fault in faults if fault]
+        checked = list(threads.map(check, range(count)))
+    faults = [fault for fault, _ in checked if fault]
     if on_bad_example == "error":
-        _refuse(found)
-    _log_skipped(found, count, split)
-    if len(found) == count:
-        raise UserError(f"split {split} has no usable example: {(found or ['it is empty'])[0]}")
-    return [index for index, fault in enumerate(faults) if not fault]
+        _refuse(faults)
+    _log_skipped(faults, count, split)
+    if len(faults) == count:
+        raise UserError(f"split {split} has no usable example: {(faults or ['it is empty'])[0]}")
+    good = [(index, digest) for index, (fault, digest) in enumerate(checked) if not fault]
+    digest = hashlib.sha256(b"".join(digest for _, digest in good)).hexdigest()
+    return Usable([index for index, _ in good], digest)
 
 
 def find_fault(example: EncodedExample, labels: LabelSpec) -> str | None:
@@ -96,6 +112,11 @@ def find_fault(example: EncodedExample, labels: LabelSpec) -> str | None:
 def and_others(items: Sequence) -> str:
     """Returns " (and 2 more)" for three items; an empty string for one."""
     return f" (and {len(items) - 1} more)" if len(items) > 1 else ""
+
+
+def _hash_example(example: EncodedExample) -> bytes:
+    parts = (hashlib.sha256(part).digest() for part in (example.image, example.mask))
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def _refuse(faults: list[str]) -> None:

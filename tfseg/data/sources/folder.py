@@ -13,6 +13,7 @@ from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor, list_masks
 from tfseg.data.sources import checks
 from tfseg.data.sources.checks import EncodedExample
+from tfseg.data.split import Split
 from tfseg.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -32,22 +33,20 @@ def load(
     *,
     max_examples: int | None = None,
     on_bad_example: str = "error",
-) -> tf.data.Dataset:
-    """Loads a split.
+) -> Split:
+    """Opens a split.
 
-    Every pair is decoded once before training starts, by the same decoders: a bad file is found
-    now and named, and not after hours.
+    Every pair is decoded once before training starts; see `checks`.
 
     Args:
         path: Folder that holds `images/` and `annotations/`.
         split: Name of the folder inside both.
         labels: Classes, for the strict check of mask values.
-        max_examples: Use the first so many, by name.
-        on_bad_example: `error`, or `skip` to go on without the pair and count.
+        max_examples: Use only the first so many pairs, by name.
+        on_bad_example: `error`, or `skip` to log bad pairs and leave them out.
 
     Returns:
-        Examples `image` uint8 `[height, width, 3]`, `mask` int32 `[height, width]` of raw values
-        and `name` string scalar, in the order of the names.
+        Examples with raw mask values, sorted by name; the name is the path of the image.
 
     Raises:
         UserError: A folder is missing or empty, an image has no mask, or a pair is bad.
@@ -60,11 +59,12 @@ def load(
         split=split,
         on_bad_example=on_bad_example,
     )
-    pairs = [pairs[index] for index in usable]
+    pairs = [pairs[index] for index in usable.indices]
     names = tf.data.Dataset.from_tensor_slices(
         ([str(pair.image) for pair in pairs], [str(pair.mask) for pair in pairs])
     )
-    return names.map(_decode_pair, num_parallel_calls=tf.data.AUTOTUNE)
+    examples = names.map(_decode_pair, num_parallel_calls=tf.data.AUTOTUNE)
+    return Split(split, examples, len(pairs), usable.digest)
 
 
 def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") -> list[Pair]:

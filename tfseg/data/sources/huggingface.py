@@ -14,6 +14,7 @@ from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor
 from tfseg.data.sources import checks
 from tfseg.data.sources.checks import EncodedExample
+from tfseg.data.split import Split
 from tfseg.errors import UserError
 
 _IMAGE_KEYS = ("image", "pixel_values", "img")
@@ -29,7 +30,7 @@ def load(
     mask_key: str | None = None,
     max_examples: int | None = None,
     on_bad_example: str = "error",
-) -> tf.data.Dataset:
+) -> Split:
     """Loads a split whose image and mask columns are `datasets.Image`.
 
     Every example is decoded once before training starts, as those of a folder.
@@ -69,14 +70,15 @@ def load(
     usable = checks.find_usable(read, count, labels, split=split, on_bad_example=on_bad_example)
 
     def read_usable() -> Iterator[tuple[bytes, bytes, str]]:
-        for index in usable:
+        for index in usable.indices:
             image, mask, _, _ = read(index)
             yield image, mask, f"{split}_{index}"
 
     scalar = tf.TensorSpec((), tf.string)
     encoded = tf.data.Dataset.from_generator(read_usable, output_signature=(scalar,) * 3)
-    encoded = encoded.apply(tf.data.experimental.assert_cardinality(len(usable)))
-    return encoded.map(_decode, num_parallel_calls=tf.data.AUTOTUNE)
+    encoded = encoded.apply(tf.data.experimental.assert_cardinality(len(usable.indices)))
+    examples = encoded.map(_decode, num_parallel_calls=tf.data.AUTOTUNE)
+    return Split(split, examples, len(usable.indices), usable.digest)
 
 
 def _load_table(path: str, split: str):
