@@ -19,6 +19,7 @@ from tfseg.errors import UserError
 
 _IMAGE_KEYS = ("image", "pixel_values", "img")
 _MASK_KEYS = ("mask", "label", "labels", "annotation", "segmentation_mask")
+_SCRIPT_ERROR = "Dataset scripts are no longer supported"  # `datasets` raises it as RuntimeError
 
 
 def load(
@@ -31,22 +32,21 @@ def load(
     max_examples: int | None = None,
     on_bad_example: str = "error",
 ) -> Split:
-    """Loads a split whose image and mask columns are `datasets.Image`.
+    """Opens a split whose image and mask columns are `datasets.Image`.
 
-    Every example is decoded once before training starts, as those of a folder.
+    Every example is decoded once before training starts; see `checks`.
 
     Args:
         path: Hub id or local folder, as `datasets.load_dataset` takes it.
-        split: Split, with slices such as `train[:80%]`.
+        split: Split in the syntax of `datasets`, e.g. `train[:80%]`.
         labels: Classes, for the strict check of mask values.
-        image_key: Image column; the first usual name where not given.
-        mask_key: Mask column; the first usual name where not given.
-        max_examples: Use the first so many.
-        on_bad_example: `error`, or `skip` to go on without the example and count.
+        image_key: Image column; by default the first that has a usual name.
+        mask_key: Mask column; by default the first that has a usual name.
+        max_examples: Use only the first so many examples.
+        on_bad_example: `error`, or `skip` to log bad examples and leave them out.
 
     Returns:
-        Examples `image` uint8 `[height, width, 3]`, `mask` int32 `[height, width]` of raw values
-        and `name` string scalar.
+        Examples with raw mask values, named `<split>_<index>`.
 
     Raises:
         UserError: The data set, split or column is unknown or cannot be fetched, or an example
@@ -85,32 +85,52 @@ def _load_table(path: str, split: str):
     import datasets
 
     path = os.path.expanduser(path)
+    is_local = os.path.isdir(path) or path.endswith(".py")
+    asks_hub = not is_local and not datasets.config.HF_HUB_OFFLINE
     datasets.logging.set_verbosity_error()
     datasets.disable_progress_bars()
-    is_offline = datasets.config.HF_HUB_OFFLINE
-    if not os.path.isdir(path) and not network.host_answers(datasets.config.HF_ENDPOINT):
-        # A look-up without a network retries for 23 seconds, with a line each. Offline, `datasets`
-        # opens its own copy at once, if it has one.
-        datasets.config.HF_HUB_OFFLINE = True
+    if asks_hub and not network.hub_answers():
+        raise _unreachable_hub(path)
     try:
         return datasets.load_dataset(path, split=split)
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"--dataset=hf:{path}, split {split!r}: {reason}") from error
-    except datasets.exceptions.DatasetNotFoundError as error:
-        raise UserError(f"--dataset=hf:{path} is no local folder, and: {error}") from error
-    except Exception as error:
-        raise UserError(
-            f"--dataset=hf:{path} is no local folder that `datasets` can read, and the Hub did not "
-            f"answer ({type(error).__name__}); on a machine with a network: hf download --repo-type"
-            f" dataset {path} --local-dir DIR, then --dataset=hf:DIR; --dataset=shapes needs none"
-        ) from error
-    finally:
-        datasets.config.HF_HUB_OFFLINE = is_offline
+    except Exception as error:  # `datasets` raises many types, and those of the formats it reads
+        if asks_hub and not network.hub_answers():
+            raise _unreachable_hub(path) from error
+        if isinstance(error, RuntimeError) and _SCRIPT_ERROR in str(error):
+            raise _loading_script(path) from error
+        raise UserError(f"--dataset=hf:{path}, split {split!r}: {_reason(error)}") from error
+
+
+def _unreachable_hub(path: str) -> UserError:
+    return UserError(
+        f"--dataset=hf:{path} is no local folder, and the Hugging Face Hub did not answer; set "
+        "HF_HUB_OFFLINE=1 to use a copy that is already in the cache, or download one on a machine "
+        f"with a network: hf download --repo-type dataset {path} --local-dir DIR, then "
+        "--dataset=hf:DIR; --dataset=shapes needs no network"
+    )
+
+
+def _loading_script(path: str) -> UserError:
+    name = "NAME" if os.path.exists(path) else path
+    return UserError(
+        f"--dataset=hf:{path} is a loading script, and `datasets` 4 and later run none; download "
+        f"the Hub's parquet copy: hf download --repo-type dataset {name} --revision "
+        "refs/convert/parquet --local-dir DIR, then --dataset=hf:DIR/CONFIGURATION (DIR holds one "
+        "folder per configuration)"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Returns an exception in one line; `datasets` wraps an error while it converts files."""
+    from datasets.exceptions import DatasetGenerationError
+
+    if isinstance(error, DatasetGenerationError) and error.__cause__:
+        error = error.__cause__
+    return f"{' '.join(str(error).split())} ({type(error).__name__})"
 
 
 def _column(table, key: str | None, usual: tuple[str, ...], flag: str, path: str) -> str:
-    """Returns the name of an image column: the one asked for, or the first usual one."""
+    """Returns the name of an image column: the given one, or the first that has a usual name."""
     from datasets import Image
 
     columns = [name for name, feature in table.features.items() if isinstance(feature, Image)]
@@ -123,6 +143,7 @@ def _column(table, key: str | None, usual: tuple[str, ...], flag: str, path: str
 
 
 def _bytes(cell: dict[str, Any] | None) -> bytes:
+    """Returns the encoded picture of an undecoded cell; no bytes if the cell is empty."""
     if cell is None:
         return b""
     if cell["bytes"] is not None:
