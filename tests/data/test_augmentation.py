@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.data import augmentation, transforms
+from tfseg.data import augmentation, masks, transforms
 
 IGNORE = 255
 OPTIONS = {
@@ -26,7 +26,7 @@ def seed(number):
 def resize_then_crop(image, mask, scaled, offset, crop_size):
     """The same by its definition: resize all of it, then copy what lies under the crop."""
     image = transforms.resize_image(image, scaled).numpy()
-    mask = transforms.resize_mask(mask, scaled).numpy()
+    mask = masks.resize_mask(mask, scaled).numpy()
     crop = np.full((*crop_size, 3), np.nan, np.float32), np.full(crop_size, IGNORE, np.int32)
     for row, column in np.ndindex(*crop_size):
         source = row + offset[0], column + offset[1]
@@ -73,7 +73,7 @@ def test_crop_takes_the_mask_pixels_that_resize_mask_takes(source):
     for scaled in (201, 279, 429, 512, 600, 979, 1037, 1122):
         scale = tf.constant([scaled / source, 1.0])
         _, crop = augmentation.crop_and_resize(image, mask, scale, tf.zeros(2), (scaled, 1), -1)
-        np.testing.assert_array_equal(crop, transforms.resize_mask(mask, (scaled, 1)))
+        np.testing.assert_array_equal(crop, masks.resize_mask(mask, (scaled, 1)))
 
 
 def test_window_lies_inside_where_the_image_is_larger_and_around_it_where_smaller():

@@ -1,16 +1,7 @@
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from tfseg.data.labels import LabelSpec, decode_mask, default_palette
-
-
-def encode(picture, file_format="PNG"):
-    buffer = io.BytesIO()
-    picture.save(buffer, file_format)
-    return buffer.getvalue()
+from tfseg.data.labels import LabelSpec, default_palette
 
 
 def test_class_ids_follow_the_order_of_names():
@@ -63,38 +54,3 @@ def test_default_palette_has_distinct_colours(num_classes):
     palette = default_palette(num_classes)
     assert len(set(palette)) == num_classes
     assert 0 <= np.min(palette) <= np.max(palette) <= 255
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        np.array([[0, 1], [254, 255]], np.uint8),
-        np.array([[0, 300], [1000, 65535]], np.uint16),
-        np.array([[False, True]]),
-    ],
-    ids=["8bit", "16bit", "1bit"],
-)
-def test_decode_mask_keeps_values(values):
-    decoded = decode_mask(encode(Image.fromarray(values)))
-    assert decoded.dtype == np.int32
-    np.testing.assert_array_equal(decoded, values)
-
-
-def test_decode_mask_reads_palette_indices_and_not_colours():
-    indices = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
-    picture = Image.fromarray(indices, mode="P")
-    picture.putpalette([200, 10, 10, 10, 200, 10, 10, 10, 200])
-    np.testing.assert_array_equal(decode_mask(encode(picture)), indices)
-
-
-def test_decode_mask_refuses_colours():
-    data = encode(Image.fromarray(np.zeros((2, 2, 3), np.uint8)))
-    with pytest.raises(ValueError, match="3 channels; a mask has one"):
-        decode_mask(data)
-
-
-def test_decode_mask_refuses_damaged_files(rng):
-    data = encode(Image.fromarray(rng.integers(0, 255, (40, 40), np.uint8)))
-    for damaged in (b"", b"no picture", data[: len(data) // 2]):
-        with pytest.raises((OSError, SyntaxError)):
-            decode_mask(damaged)

@@ -1,10 +1,12 @@
 import dataclasses
 import itertools
 import logging
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tfseg.config import DataConfig, TrainDataConfig
 from tfseg.data import pipeline
@@ -187,12 +189,6 @@ def test_batch_larger_than_the_data_set(source):
     assert order(train(source, batch_size=10), 1, 1)[0] != list(range(COUNT))
 
 
-def test_empty_split(source):
-    source.examples = source.examples.take(0)
-    with pytest.raises(UserError, match="no example; set --train_split and --eval_split"):
-        train(source)
-
-
 @pytest.mark.parametrize("ignore_index", [255, -1])
 def test_evaluation_sees_every_example_once_at_its_own_size(source, ignore_index):
     labels = LabelSpec(LABELS.names, ignore_index=ignore_index)
@@ -232,26 +228,28 @@ def folder_spec(folder, **options):
     return get_dataset_spec(f"folder:{folder.root}", **options)
 
 
-def test_load_examples_of_a_folder_to_batches(folder):
+def test_load_split_of_a_folder_to_batches(folder):
     folder.pairs("train", 6)
     spec = folder_spec(folder, ignore_index=99)
     config = DataConfig(dataset=spec.name)
-    examples = pipeline.load_examples(spec, config, "train", None)
-    assert int(examples.cardinality()) == 6
-    loaded = list(examples.as_numpy_iterator())
+    split = pipeline.load_split(spec, config, "train", None)
+    assert split.name == "train"
+    assert split.num_examples == len(split.examples) == 6
+    loaded = list(split.examples.as_numpy_iterator())
     assert [int(example["mask"][0, 0]) for example in loaded] == [0, 1, 2, 0, 1, 2]
     batches = pipeline.build_training(
-        examples, AUGMENTED, PREPROCESSING, spec.labels, batch_size=3, seed=0
+        split.examples, AUGMENTED, PREPROCESSING, spec.labels, batch_size=3, seed=0
     )
     assert set(np.unique([masks for _, masks in read(batches, 2)])) <= {0, 1, 2, 99}
 
 
-def test_load_examples_maps_raw_values_to_class_ids(folder):
+def test_load_split_maps_raw_values_to_class_ids(folder):
     mask = np.array([[0, 10, 20], [30, 255, 10]], np.uint8)
     folder.pair("train", "a", np.zeros((2, 3, 3), np.uint8), mask)
     spec = folder_spec(folder, reduce_labels=True)
     config = DataConfig(dataset=spec.name, reduce_labels=True)
-    (example,) = pipeline.load_examples(spec, config, "train", None).as_numpy_iterator()
+    split = pipeline.load_split(spec, config, "train", None)
+    (example,) = split.examples.as_numpy_iterator()
     assert example["mask"].tolist() == [[255, 0, 1], [2, 255, 0]]
     assert example["mask"].dtype == np.int32
 
@@ -259,10 +257,65 @@ def test_load_examples_maps_raw_values_to_class_ids(folder):
 def test_max_examples_takes_the_first(folder):
     folder.pairs("train", 5)
     spec = folder_spec(folder)
-    examples = pipeline.load_examples(spec, DataConfig(dataset=spec.name), "train", 2)
-    names = [example["name"].decode() for example in examples.as_numpy_iterator()]
+    split = pipeline.load_split(spec, DataConfig(dataset=spec.name), "train", 2)
+    names = [example["name"].decode() for example in split.examples.as_numpy_iterator()]
     assert [name.rsplit("/")[-1] for name in names] == ["000.png", "001.png"]
-    assert pipeline.count_examples(examples) == 2
+    assert split.num_examples == 2
+
+
+def digest_of(root, max_examples=None):
+    spec = get_dataset_spec(f"folder:{root}")
+    return pipeline.load_split(spec, DataConfig(dataset=spec.name), "train", max_examples).digest
+
+
+def test_digest_of_a_folder_does_not_change_with_its_path(folder, tmp_path):
+    folder.pairs("train", 4)
+    digest = digest_of(folder.root)
+    assert digest_of(folder.root) == digest
+    shutil.move(folder.root, tmp_path / "elsewhere")
+    assert digest_of(tmp_path / "elsewhere") == digest
+
+
+def change_one_pixel(folder):
+    mask = np.full((9, 12), 1, np.uint8)  # as in the second pair of `FolderWriter.pairs`
+    mask[3, 5] = 2
+    Image.fromarray(mask).save(folder.mask_path("train", "001.png"))
+
+
+def add_a_pair(folder):
+    folder.pair("train", "004")
+
+
+def remove_a_pair(folder):
+    folder.image_path("train", "003.png").unlink()
+    folder.mask_path("train", "003.png").unlink()
+
+
+def swap_two_pairs(folder):
+    for path in (folder.image_path, folder.mask_path):
+        path("train", "000.png").rename(path("train", "x.png"))
+
+
+@pytest.mark.parametrize("change", [change_one_pixel, add_a_pair, remove_a_pair, swap_two_pairs])
+def test_digest_of_a_folder_changes_with_its_content(change, folder):
+    folder.pairs("train", 4)
+    digest = digest_of(folder.root)
+    change(folder)
+    assert digest_of(folder.root) != digest
+
+
+def test_digest_covers_the_examples_that_max_examples_leaves(folder):
+    folder.pairs("train", 4)
+    first_two = digest_of(folder.root, 2)
+    assert first_two != digest_of(folder.root)
+    add_a_pair(folder)
+    assert digest_of(folder.root, 2) == first_two
+
+
+def test_data_sets_without_versions_keep_their_names(folder):
+    folder.pairs("train", 2)
+    for spec in (get_dataset_spec("shapes"), folder_spec(folder)):
+        assert pipeline.versioned_name(DataConfig(dataset=spec.name), spec) == spec.name
 
 
 def test_skip_reaches_the_folder(folder, caplog):
@@ -271,8 +324,8 @@ def test_skip_reaches_the_folder(folder, caplog):
     spec = folder_spec(folder)
     config = DataConfig(dataset=spec.name, on_bad_example="skip")
     with caplog.at_level(logging.WARNING):
-        examples = pipeline.load_examples(spec, config, "train", None)
-    assert pipeline.count_examples(examples) == 2
+        split = pipeline.load_split(spec, config, "train", None)
+    assert split.num_examples == len(split.examples) == 2
     assert "skipped 1 of 3 examples of split train" in caplog.text
 
 
@@ -282,8 +335,8 @@ def test_strict_labels_take_the_bytes_of_shapes(tmp_path, monkeypatch):
     monkeypatch.setattr(shapes.Shapes.builder_configs["full"], "num_examples", (2, 3))
     spec = get_dataset_spec("shapes", strict_labels=True)
     config = DataConfig(strict_labels=True, data_dir=str(tmp_path))
-    examples = pipeline.load_examples(spec, config, "test", 2)
-    assert pipeline.count_examples(examples) == 2
-    for example in examples.as_numpy_iterator():
+    split = pipeline.load_split(spec, config, "test", 2)
+    assert split.num_examples == 2
+    for example in split.examples.as_numpy_iterator():
         assert example["mask"].dtype == np.int32
         assert set(np.unique(example["mask"])) <= {*range(6), 255}

@@ -4,23 +4,9 @@ import tensorflow as tf
 import torch
 from PIL import Image
 
+from tests.data.both_ways import both_ways
 from tfseg.data import transforms
-from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing
-
-
-def run_eagerly(function, *arrays):
-    return function(*map(tf.constant, arrays)).numpy()
-
-
-def run_in_map(function, *arrays):
-    """Runs `function` inside `Dataset.map`, where shapes are not known beforehand."""
-    specs = [tf.TensorSpec([None] * array.ndim, array.dtype) for array in arrays]
-    examples = tf.data.Dataset.from_generator(lambda: [arrays], output_signature=tuple(specs))
-    return next(examples.map(function).as_numpy_iterator())
-
-
-both_ways = pytest.mark.parametrize("run", [run_eagerly, run_in_map])
 
 
 @both_ways
@@ -44,33 +30,6 @@ def test_resize_logits_equals_pytorch(run, size, rng):
     )
     resized = run(lambda value: transforms.resize_logits(value, size), logits)
     np.testing.assert_allclose(resized, expected.permute(0, 2, 3, 1).numpy(), atol=1e-5)
-
-
-@both_ways
-@pytest.mark.parametrize("size", [(3, 5), (24, 36), (7, 19)])
-def test_resize_mask_takes_the_nearest_pixel(run, size, rng):
-    mask = rng.choice(np.array([0, 7, 255], np.int32), (12, 18))
-    rows = np.floor((np.arange(size[0]) + 0.5) * 12 / size[0]).astype(int)
-    columns = np.floor((np.arange(size[1]) + 0.5) * 18 / size[1]).astype(int)
-    resized = run(lambda value: transforms.resize_mask(value, size), mask)
-    assert resized.dtype == np.int32
-    np.testing.assert_array_equal(resized, mask[rows][:, columns])
-
-
-@both_ways
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
-def test_map_mask_values(run, dtype):
-    labels = LabelSpec(("pet", "background", "outline"), raw_values=(1, 2, 3), ignore_index=250)
-    mask = np.array([[0, 1, 2], [3, 4, 255]], dtype)
-    mapped = run(lambda value: transforms.map_mask_values(value, labels), mask)
-    assert mapped.dtype == np.int32
-    assert mapped.tolist() == [[250, 0, 1], [2, 250, 250]]
-
-
-def test_map_mask_values_makes_large_and_negative_values_void():
-    labels = LabelSpec(("a", "b"), raw_values=(0, 1000), ignore_index=-1)
-    mapped = transforms.map_mask_values(tf.constant([-5, 0, 999, 1000, 1001, 10**9]), labels)
-    assert mapped.numpy().tolist() == [-1, 0, -1, 1, -1, -1]
 
 
 @both_ways

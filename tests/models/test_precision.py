@@ -190,7 +190,7 @@ def loss_on_shapes(precision):
     data = DataConfig(dataset="shapes")
     spec, preprocessing = pipeline.get_spec(data), Preprocessing((128, 128))
     examples, eval_examples = (
-        pipeline.load_examples(spec, data, split, count)
+        pipeline.load_split(spec, data, split, count).examples
         for split, count in (("train", 400), ("test", 40))
     )
     config = SegformerConfig(drop_path_rate=0.0, classifier_dropout_prob=0.0)

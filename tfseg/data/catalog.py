@@ -205,14 +205,14 @@ def read_id2label(
 
 def _labels_from_masks(folder: epath.Path, *, reduce_labels: bool, ignore_index: int) -> LabelSpec:
     """Names classes by the values in the training masks: not `ignore_index`, nor reduced 0."""
+    from tfseg.data import masks  # Imported here because it loads TensorFlow, which takes seconds.
+
     values: set[int] = set()
     fault = "it holds no masks"
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() != ".png" or path.name.startswith("."):
-            continue
+    for path in masks.list_masks(folder) if folder.is_dir() else ():
         try:
-            values.update(np.unique(labels_lib.decode_mask(path.read_bytes())).tolist())
-        except (OSError, ValueError, SyntaxError) as error:
+            values.update(np.unique(masks.decode_mask(path.read_bytes())).tolist())
+        except (OSError, masks.MaskError) as error:
             # Whether a bad mask stops the run or is skipped is decided when the split is read.
             fault = f"{path} cannot be read as a mask ({error})"
     values -= {ignore_index, *([0] if reduce_labels else [])}

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import colorsys
 import dataclasses
-import io
 import json
 
 import numpy as np
-from PIL import Image
 
 from tfseg.config.defaults import DEFAULT_IGNORE_INDEX
 
@@ -102,25 +100,6 @@ class LabelSpec:
         table = np.full(max(self.raw_values) + 2, self.ignore_index, np.int32)
         table[list(self.raw_values)] = np.arange(self.num_classes)
         return table
-
-
-def decode_mask(data: bytes) -> np.ndarray:
-    """Decodes a mask file to int32 `[height, width]` raw values.
-
-    PIL and not `tf.io.decode_png`, which turns the indices of a palette PNG into the grey of
-    their colours.
-
-    Raises:
-        ValueError: The file holds colours, not values.
-        OSError: It is no picture, or a damaged one (PIL raises SyntaxError for some of these).
-    """
-    with Image.open(io.BytesIO(data)) as picture:
-        values = np.asarray(picture)
-    if values.ndim != 2:
-        raise ValueError(
-            f"it has {values.shape[2]} channels; a mask has one, whose values are class numbers"
-        )
-    return values.astype(np.int32)
 
 
 def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:

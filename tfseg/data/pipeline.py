@@ -1,30 +1,30 @@
 """From a configuration to batches: read top-down.
 
-load_examples    source -> {"image", "mask" (class ids), "name"}
-build_training   cache -> [an epoch: shuffle -> augment -> batch] -> repeat -> prefetch
-build_evaluation resize the image, keep the mask at its own size -> batch with remainder
+load_split       source -> examples {"image", "mask" (class ids), "name"}, their number and digest
+build_training   cache -> [per epoch: shuffle -> augment -> batch] -> repeat -> prefetch
+build_evaluation resize the images, keep the masks at their own size -> batch, the last one smaller
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import logging
 
 import tensorflow as tf
 
 from tfseg.config.defaults import CACHE_LIMIT_BYTES
 from tfseg.config.sections import DataConfig, TrainDataConfig
-from tfseg.data import augmentation, catalog, transforms
+from tfseg.data import augmentation, bad_examples, catalog, masks, transforms
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
+from tfseg.data.split import Split
 from tfseg.data.transforms import Preprocessing
 from tfseg.errors import UserError
 
-_logger = logging.getLogger(__name__)
 Example = dict[str, tf.Tensor]
 
-# Most decoded examples in the shuffle buffer where they are not cached. Cached ones are
-# references, so the whole split is shuffled.
+# Largest shuffle buffer for examples that are not cached, because the buffer holds them decoded.
+# Of cached examples it holds references, so the whole split is shuffled.
 UNCACHED_SHUFFLE_BUFFER = 1000
 
 
@@ -44,126 +44,82 @@ def get_spec(data: DataConfig) -> DatasetSpec:
 
 
 def versioned_name(data: DataConfig, spec: DatasetSpec) -> str:
-    """Returns the data set's name, with the version that was read where it has versions."""
+    """Returns the name that --dataset takes for the version of the data set that is read now.
+
+    It has a version for TFDS alone: `oxford_iiit_pet:4.0.0`, `tfds:my_dataset:1.2.0`. Other names
+    stay as they are.
+    """
     if spec.source != "tfds":
         return spec.name
     from tfseg.data.sources import tfds
 
-    return tfds.resolved_name(spec.path, data.data_dir)
+    prefix = spec.name.removesuffix(spec.path)  # "tfds:", or nothing before a catalog name
+    return prefix + tfds.resolved_name(spec.path, data.data_dir)
 
 
-def load_examples(
+def load_split(
     spec: DatasetSpec, config: DataConfig, split: str, max_examples: int | None
-) -> tf.data.Dataset:
-    """Loads a split as examples with class ids.
+) -> Split:
+    """Opens a split and maps its masks to class ids.
 
     Args:
         spec: The data set.
-        config: Where it lies and which keys it has.
+        config: Where the data set lies and which keys it has.
         split: Split in the source's own syntax.
-        max_examples: Use the first so many.
+        max_examples: Use only the first so many examples; None for all.
 
     Returns:
-        A data set of known cardinality: `image` uint8 `[height, width, 3]`, `mask` int32
-        `[height, width]` of class ids and the ignore index, `name` string.
+        The split. Its masks hold class ids and the ignore index.
 
     Raises:
-        UserError: The split cannot be read; see the sources.
+        UserError: The split cannot be read, or holds no example; see the sources.
     """
-    examples = _load_source(spec, config, split, max_examples)
-    check = functools.partial(_check_example, labels=spec.labels)
-    examples = examples.map(check, num_parallel_calls=tf.data.AUTOTUNE)
+    loaded = _load_source(spec, config, split, max_examples)
+    check = functools.partial(bad_examples.check_example, labels=spec.labels)
+    examples = loaded.examples.map(check, num_parallel_calls=tf.data.AUTOTUNE)
     if config.on_bad_example == "skip" and spec.source == "tfds":
-        examples = _skip_bad(examples)
-    return examples
+        examples = bad_examples.skip_bad(examples)
+    if not len(examples):
+        raise UserError(f"split {split} holds no example; set --train_split and --eval_split")
+    return dataclasses.replace(loaded, examples=examples, num_examples=len(examples))
 
 
 def _load_source(
     spec: DatasetSpec, config: DataConfig, split: str, max_examples: int | None
-) -> tf.data.Dataset:
-    if spec.source == "folder":
-        from tfseg.data.sources import folder
-
-        return folder.load(
-            spec.path,
-            split,
-            spec.labels,
-            max_examples=max_examples,
-            on_bad_example=config.on_bad_example,
-        )
+) -> Split:
     if spec.source == "shapes":
         from tfseg.data.sources import shapes
 
-        examples = shapes.load(split, data_dir=config.data_dir)
-        return examples if max_examples is None else examples.take(max_examples)
+        return shapes.load(split, data_dir=config.data_dir, max_examples=max_examples)
+    checked = {"max_examples": max_examples, "on_bad_example": config.on_bad_example}
+    if spec.source == "folder":
+        from tfseg.data.sources import folder
+
+        return folder.load(spec.path, split, spec.labels, **checked)
     keys = {
         "image_key": config.image_key or spec.image_key,
         "mask_key": config.mask_key or spec.mask_key,
-        "max_examples": max_examples,
     }
-    if spec.source == "tfds":
-        from tfseg.data.sources import tfds
+    if spec.source == "huggingface":
+        from tfseg.data.sources import huggingface
 
-        return tfds.load(spec.path, split, data_dir=config.data_dir, **keys)
-    from tfseg.data.sources import huggingface
+        return huggingface.load(spec.path, split, spec.labels, **keys, **checked)
+    from tfseg.data.sources import tfds
 
-    return huggingface.load(
-        spec.path, split, spec.labels, on_bad_example=config.on_bad_example, **keys
-    )
+    return tfds.load(spec.path, split, data_dir=config.data_dir, max_examples=max_examples, **keys)
 
 
-def _skip_bad(examples: tf.data.Dataset) -> tf.data.Dataset:
-    """Reads everything once to count what is left without the examples that fail."""
-    readable = examples.ignore_errors(log_warning=True)
-    total = int(examples.cardinality())
-    count = sum(1 for _ in readable)
-    if count < total:
-        _logger.warning("skipped %d of %d examples", total - count, total)
-    return readable.apply(tf.data.experimental.assert_cardinality(count))
-
-
-def _check_example(example: Example, labels: LabelSpec) -> Example:
-    """Maps the mask to class ids; stops at a mask that does not fit its image."""
-    image, mask = example["image"], tf.cast(example["mask"], tf.int32)
-    tf.debugging.assert_equal(
-        tf.shape(image)[:2],
-        tf.shape(mask),
-        tf.strings.join(["bad example ", example["name"], ": mask and image differ in size"]),
-    )
-    if labels.strict:
-        known = tf.constant(labels.known_values)
-        tf.debugging.assert_equal(
-            tf.reduce_any(mask[..., None] == known, -1),
-            True,
-            tf.strings.join(["bad example ", example["name"], ": a mask value without a name"]),
-        )
-    return {**example, "mask": transforms.map_mask_values(mask, labels)}
-
-
-def count_examples(examples: tf.data.Dataset) -> int:
-    """Returns the number of examples.
+def count_batches(num_examples: int, batch_size: int) -> int:
+    """Returns the number of whole batches per epoch.
 
     Raises:
-        UserError: There is none.
+        UserError: One batch needs more examples than there are.
     """
-    count = int(examples.cardinality())
-    if count < 1:
-        raise UserError("the split holds no example; set --train_split and --eval_split")
-    return count
-
-
-def count_batches(examples: tf.data.Dataset, batch_size: int) -> int:
-    """Returns the number of whole batches in an epoch.
-
-    Raises:
-        UserError: A batch takes more examples than there are.
-    """
-    count = count_examples(examples)
-    if batch_size > count:
+    if batch_size > num_examples:
         raise UserError(
-            f"--train_batch_size={batch_size} is larger than the {count} training examples"
+            f"--train_batch_size={batch_size} is larger than the {num_examples} training examples"
         )
-    return count // batch_size
+    return num_examples // batch_size
 
 
 def build_training(
@@ -178,39 +134,38 @@ def build_training(
 ) -> tf.data.Dataset:
     """Builds endless training batches.
 
-    Order and augmentation of an epoch depend on `seed` and the epoch's number alone, so a run
-    resumed at `first_epoch` sees the batches that the uninterrupted run would have seen. An
-    epoch drops the rest that fills no batch, another rest each time.
+    Order and augmentation of an epoch depend only on `seed` and on the number of the epoch, so a
+    run resumed at `first_epoch` sees the batches that the uninterrupted run would have seen. Each
+    epoch drops its incomplete last batch; shuffling varies which examples those are.
 
     Args:
-        examples: From `load_examples`.
+        examples: The examples of a `Split`.
         config: Cache, crops and augmentation.
         preprocessing: The model's.
         labels: The data set's classes.
-        batch_size: Examples in a batch.
+        batch_size: Number of examples per batch.
         seed: Seed of order and augmentation.
-        first_epoch: Epoch to start with.
+        first_epoch: Number of the first epoch, from 0.
 
     Returns:
         `(images, masks)`: float32 `[batch, height, width, 3]` normalised, int32
         `[batch, height, width]`.
 
     Raises:
-        UserError: A batch takes more examples than there are.
+        UserError: One batch needs more examples than there are.
     """
-    count_batches(examples, batch_size)
-    count = count_examples(examples)
+    count_batches(len(examples), batch_size)
     examples, is_cached = cache_examples(examples, config.cache)
-    buffer_size = count if is_cached else _uncached_buffer(examples)
+    buffer_size = len(examples) if is_cached else _uncached_buffer(examples)
     prepare = functools.partial(
         _prepare_training, config=config, preprocessing=preprocessing, labels=labels
     )
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-        # The seed of this function's own graph: the order then depends on nothing outside, and
-        # `shuffle` cannot compare a seed that is a tensor with a global seed of 0.
+        # This sets the seed of this function's own graph, so the order does not depend on the
+        # global seed. Also, `shuffle` cannot compare a seed that is a tensor with a global seed 0.
         tf.random.set_seed(1)
-        order_seed = seed + epoch * 1_000_003  # a prime: seeds of two runs do not meet
+        order_seed = seed + epoch * 1_000_003  # A prime keeps the seeds of two runs apart.
         shuffled = examples.shuffle(buffer_size, order_seed, reshuffle_each_iteration=False)
 
         def augment_one(index: tf.Tensor, example: Example) -> tuple[tf.Tensor, tf.Tensor]:
@@ -224,11 +179,11 @@ def build_training(
 
 
 def cache_examples(examples: tf.data.Dataset, cache: str) -> tuple[tf.data.Dataset, bool]:
-    """Keeps decoded examples in memory, for splits that are read more than once.
+    """Keeps decoded examples in memory, for a split that is read more than once.
 
     Args:
-        examples: From `load_examples`.
-        cache: `memory`, `none`, or `auto`: up to `CACHE_LIMIT_BYTES`.
+        examples: The examples of a `Split`.
+        cache: `memory`, `none`, or `auto`, which caches up to `CACHE_LIMIT_BYTES`.
 
     Returns:
         The examples without their names, and whether they are cached.
@@ -240,19 +195,18 @@ def cache_examples(examples: tf.data.Dataset, cache: str) -> tuple[tf.data.Datas
 
 
 def _uncached_buffer(examples: tf.data.Dataset) -> int:
-    """Examples to shuffle where they are not cached: what fits in the cache's limit."""
-    count = count_examples(examples)
-    fitting = int(count * CACHE_LIMIT_BYTES / _decoded_bytes(examples))
-    return max(1, min(count, fitting, UNCACHED_SHUFFLE_BUFFER))
+    """Returns how many decoded examples the shuffle buffer may hold within the cache's limit."""
+    fitting = int(len(examples) * CACHE_LIMIT_BYTES / _decoded_bytes(examples))
+    return max(1, min(len(examples), fitting, UNCACHED_SHUFFLE_BUFFER))
 
 
 def _decoded_bytes(examples: tf.data.Dataset, sample_size: int = 8) -> float:
-    """Estimates what all examples take in memory from the first ones."""
+    """Estimates from the first examples how much memory all of them take."""
     sizes = [
         sum(value.size * value.itemsize for value in example.values())
         for example in examples.take(sample_size).as_numpy_iterator()
     ]
-    return count_examples(examples) * sum(sizes) / len(sizes)
+    return len(examples) * sum(sizes) / len(sizes)
 
 
 def _prepare_training(
@@ -264,7 +218,7 @@ def _prepare_training(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     if config.augmentation in ("none", "flip"):
         image = preprocessing(example["image"])
-        mask = transforms.resize_mask(example["mask"], preprocessing.image_size)
+        mask = masks.resize_mask(example["mask"], preprocessing.image_size)
         flips = config.augmentation == "flip"
         return augmentation.random_flip(image, mask, seed) if flips else (image, mask)
     image, mask = augmentation.augment(
@@ -283,25 +237,25 @@ def _prepare_training(
     if config.augmentation == "rand_augment":
         image = augmentation.rand_augment(image)
     image = preprocessing.normalize(image)
-    # Beyond the image the model sees the mean colour, as with zero padding.
+    # Beyond the image the model sees the mean colour, which normalisation maps to zero.
     return tf.where(tf.math.is_nan(image), 0.0, image), mask
 
 
 def build_evaluation(
     examples: tf.data.Dataset, preprocessing: Preprocessing, labels: LabelSpec, *, batch_size: int
 ) -> tf.data.Dataset:
-    """Builds one pass over every example, the remainder included, masks at their own size.
+    """Builds one pass over every example, with masks at their own size.
 
     Args:
-        examples: From `load_examples`.
+        examples: The examples of a `Split`.
         preprocessing: The model's.
         labels: The data set's classes.
-        batch_size: Largest number of examples in a batch.
+        batch_size: Number of examples per batch; the last batch may hold fewer.
 
     Returns:
         `(images, masks, sizes)`: float32 `[batch, height, width, 3]` normalised; int32
         `[batch, largest height, largest width]`, padded with the ignore index; int32
-        `[batch, 2]`, height and width of each mask.
+        `[batch, 2]`, the height and width of each mask in pixels.
     """
     image_size = preprocessing.image_size
 

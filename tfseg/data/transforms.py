@@ -6,8 +6,6 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfseg.data.labels import LabelSpec
-
 # ImageNet's, which every published SegFormer was trained with.
 DEFAULT_MEAN = (0.485, 0.456, 0.406)
 DEFAULT_STD = (0.229, 0.224, 0.225)
@@ -42,19 +40,6 @@ class Preprocessing:
         return (image - tf.constant(self.mean)) / tf.constant(self.std)
 
 
-def decode_image(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Decodes a scalar string, JPEG or PNG (else BMP, or a GIF's first frame), to uint8 RGB.
-
-    Returns:
-        uint8 `[height, width, 3]`; alpha is dropped, gray repeated.
-
-    Raises:
-        tf.errors.InvalidArgumentError: The bytes are no such image, or cut short.
-    """
-    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, (None, None, 3))
-
-
 def to_unit_range(image: tf.Tensor) -> tf.Tensor:
     """Maps uint8 0..255 to float32 [0, 1]."""
     return tf.cast(image, tf.float32) * (1.0 / 255.0)
@@ -73,27 +58,6 @@ def resize_image(image: tf.Tensor, size) -> tf.Tensor:
         float32, the same rank.
     """
     return tf.image.resize(image, size, method="bilinear", antialias=True)
-
-
-def resize_mask(mask: tf.Tensor, size) -> tf.Tensor:
-    """Resizes an integer `[height, width]` mask by nearest neighbour: no value is invented."""
-    return tf.image.resize(mask[..., None], size, method="nearest")[..., 0]
-
-
-def map_mask_values(mask: tf.Tensor, labels: LabelSpec) -> tf.Tensor:
-    """Maps raw mask values to class ids; values without a name become the ignore index.
-
-    Args:
-        mask: uint8, uint16 or int32 of any shape, raw values.
-        labels: The data set's classes.
-
-    Returns:
-        int32 of the same shape, class ids and `labels.ignore_index`.
-    """
-    table = labels.lookup_table()
-    raw = tf.cast(mask, tf.int32)
-    index = tf.where(raw < 0, len(table) - 1, tf.minimum(raw, len(table) - 1))
-    return tf.gather(table, index)
 
 
 def resize_logits(logits: tf.Tensor, size) -> tf.Tensor:

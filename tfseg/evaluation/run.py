@@ -9,6 +9,7 @@ from etils import epath
 from tfseg import files
 from tfseg.config.commands import EvalConfig
 from tfseg.data import pipeline
+from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.data.catalog import DatasetSpec
 from tfseg.errors import UserError
 from tfseg.evaluation import evaluator
@@ -69,13 +70,14 @@ def score_model(model: Segformer, spec: DatasetSpec, config: EvalConfig) -> Scor
     Raises:
         UserError: The data set cannot be read, or every pixel is void.
     """
-    examples = pipeline.load_examples(
+    split = pipeline.load_split(
         spec, config.data, _eval_split(spec, config), config.data.max_eval_examples
     )
     batches = pipeline.build_evaluation(
-        examples, model.preprocessing, spec.labels, batch_size=config.run.eval_batch_size
+        split.examples, model.preprocessing, spec.labels, batch_size=config.run.eval_batch_size
     )
-    return evaluator.Evaluator(model, spec.labels).evaluate(batches)
+    with naming_bad_examples():
+        return evaluator.Evaluator(model, spec.labels).evaluate(batches)
 
 
 def _check_output(output: str | None) -> epath.Path | None:

@@ -8,7 +8,7 @@ import json
 import tensorflow as tf
 
 import tfseg
-from tfseg.data.transforms import decode_image
+from tfseg.data.images import decode_image
 from tfseg.models.segformer import Segformer
 from tfseg.models.upsampled_logits import classify_pixels, rate_pixels
 

@@ -12,14 +12,13 @@ from etils import epath
 
 from tfseg import files
 from tfseg.config.commands import PredictConfig
+from tfseg.data.images import IMAGE_SUFFIXES, ImageError, decode_image, list_images
 from tfseg.data.labels import LabelSpec
-from tfseg.data.transforms import decode_image
 from tfseg.errors import UserError
 from tfseg.models import segformer
 from tfseg.report import visualization
 from tfseg.serving.module import ServingModule
 
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _CLASSES_SUFFIX, _OVERLAY_SUFFIX, _RESULT_SUFFIX = "_classes.png", "_overlay.png", ".json"
 _MAX_PRINTED_CLASSES = 4
 
@@ -32,7 +31,7 @@ def run_prediction(config: PredictConfig, inputs: Sequence[str]) -> list[dict[st
 
     Args:
         config: The model, the output folder, and whether to skip unreadable images.
-        inputs: Image files, and folders whose JPEG and PNG files are segmented.
+        inputs: Image files, and folders whose image files (`images.IMAGE_SUFFIXES`) are segmented.
 
     Returns:
         For each image the content of `X.json`: `image`, `height`, `width`, `model`,
@@ -95,17 +94,13 @@ def _find_images(inputs: Iterable[str]) -> list[epath.Path]:
 
 
 def _list_folder(folder: epath.Path) -> list[epath.Path]:
-    images = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith(".")
-    ]
+    images = list_images(folder)
     if not images:
         raise UserError(
-            f"{folder} holds no image (looked for {', '.join(_IMAGE_SUFFIXES)}; folders inside it "
+            f"{folder} holds no image (looked for {', '.join(IMAGE_SUFFIXES)}; folders inside it "
             "are not searched)"
         )
-    return sorted(images)
+    return images
 
 
 def _make_folder(output_dir: str) -> epath.Path:
@@ -141,8 +136,8 @@ def _read_image(path: epath.Path, on_bad_example: str) -> np.ndarray | None:
     """Returns uint8 `[height, width, 3]`, or None if the image is unreadable and skipped."""
     try:
         return decode_image(path.read_bytes()).numpy()
-    except (OSError, tf.errors.InvalidArgumentError) as error:
-        reason = getattr(error, "strerror", None) or "it is damaged, or neither JPEG nor PNG"
+    except (OSError, ImageError) as error:
+        reason = getattr(error, "strerror", None) or error
         if on_bad_example == "skip":
             print(f"{path}  skipped: {reason}")
             return None

@@ -41,7 +41,7 @@ class Run:
         spec: The data set's facts.
         class_weights: The weight of each class in the loss; None: 1 for each.
         model_dir: Folder of the run.
-        train_examples: From `pipeline.load_examples`.
+        train_examples: From `pipeline.load_split`.
         eval_examples: The same, cached where they fit.
     """
 
@@ -93,23 +93,23 @@ def open_run(config: TrainConfig) -> Run:
 
 def load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     """Loads the training and the eval split; both are checked before training starts."""
-    train_examples = pipeline.load_examples(
+    train_split = pipeline.load_split(
         spec, config.data, config.train_data.train_split, config.train_data.max_train_examples
     )
-    eval_examples = pipeline.load_examples(
+    eval_split = pipeline.load_split(
         spec, config.data, config.data.eval_split, config.data.max_eval_examples
     )
-    eval_examples, _ = pipeline.cache_examples(eval_examples, config.train_data.cache)
+    eval_examples, _ = pipeline.cache_examples(eval_split.examples, config.train_data.cache)
     _logger.info(
         "%s: %d training examples (%s), %d eval examples (%s), %d classes",
         pipeline.versioned_name(config.data, spec),
-        pipeline.count_examples(train_examples),
+        train_split.num_examples,
         config.train_data.train_split,
-        pipeline.count_examples(eval_examples),
+        eval_split.num_examples,
         config.data.eval_split,
         spec.labels.num_classes,
     )
-    return train_examples, eval_examples
+    return train_split.examples, eval_examples
 
 
 def build_model(run: Run) -> Segformer:
@@ -184,7 +184,7 @@ def fit(model: Segformer, run: Run) -> bool:
 def count_steps(run: Run) -> tuple[int, int]:
     """Returns steps an epoch and steps in all."""
     training = run.config.training
-    steps_per_epoch = pipeline.count_batches(run.train_examples, training.train_batch_size)
+    steps_per_epoch = pipeline.count_batches(len(run.train_examples), training.train_batch_size)
     return steps_per_epoch, training.train_steps or training.epochs * steps_per_epoch
 
 
@@ -276,7 +276,7 @@ def build_gallery(
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Returns (image, truth, prediction) of a few examples spread over the split."""
     served = module.ServingModule(model)
-    stride = max(1, pipeline.count_examples(examples) // _GALLERY_SIZE)
+    stride = max(1, len(examples) // _GALLERY_SIZE)
     gallery = []
     for example in examples.shard(stride, 0).take(_GALLERY_SIZE).as_numpy_iterator():
         class_map = served.predict_images(example["image"][None])["class_map"]

@@ -1,17 +1,22 @@
+import http.server
 import io
 import json
 import logging
-import socket
+import shutil
+import threading
 import time
 
 import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
 
 # isort: split
 import datasets
+import huggingface_hub.constants
 import numpy as np
 import pytest
+from datasets.packaged_modules.parquet.parquet import Parquet
 from PIL import Image
 
+from tests import hosts
 from tfseg.config import DataConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import get_dataset_spec
@@ -28,13 +33,65 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
+def point_to(url, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", url)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
+    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
 @pytest.fixture
 def closed_hub(monkeypatch):
-    """A Hub whose port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", url)
+    """A Hub on whose port nobody listens."""
+    point_to(hosts.find_closed_url(), monkeypatch)
+
+
+class HubHandler(http.server.BaseHTTPRequestHandler):
+    """Answers as the Hub does for data sets that are one loading script without a README.
+
+    `scripted` is such a data set, `missing` does not exist, and all others are forbidden.
+    """
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        if self.path == "/":
+            self.answer(200)
+        elif "/missing" in self.path:
+            self.answer(404, headers={"X-Error-Code": "RepoNotFound"})
+        elif "/api/datasets/scripted" in self.path:
+            self.answer(200, json.dumps({"id": "scripted", "sha": "c" * 40}).encode())
+        elif self.path.endswith("/scripted.py"):
+            headers = {"X-Repo-Commit": "c" * 40, "ETag": "'e'"}
+            self.answer(200, b"import datasets", headers)
+        elif "/datasets/scripted/" in self.path:
+            self.answer(404, headers={"X-Error-Code": "EntryNotFound", "X-Repo-Commit": "c" * 40})
+        else:
+            self.answer(403)
+
+    def answer(self, status, body=b"", headers=()):
+        self.send_response(status)
+        for name, value in dict(headers).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def open_hub(monkeypatch, tmp_path):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    point_to(f"http://127.0.0.1:{server.server_port}", monkeypatch)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    yield
+    server.shutdown()
+    server.server_close()
 
 
 def encode(array, file_format="PNG"):
@@ -71,14 +128,14 @@ def write(tmp_path):
 
 
 def load(folder, split="train", labels=LABELS, **options):
-    return list(huggingface.load(folder, split, labels, **options).as_numpy_iterator())
+    return list(huggingface.load(folder, split, labels, **options).examples.as_numpy_iterator())
 
 
 def test_examples(write):
     folder = write(rows())
-    examples = huggingface.load(folder, "train", LABELS)
-    assert int(examples.cardinality()) == 4
-    for index, example in enumerate(examples.as_numpy_iterator()):
+    loaded = huggingface.load(folder, "train", LABELS)
+    assert loaded.num_examples == len(loaded.examples) == 4
+    for index, example in enumerate(loaded.examples.as_numpy_iterator()):
         assert example["name"].decode() == f"train_{index}"
         assert (example["image"] == 10 * index).all()
         assert example["image"].shape == (8 + index, 12, 3)
@@ -106,11 +163,11 @@ def test_columns_by_flag_through_the_pipeline(write, tmp_path):
     names.write_text('{"1": "cat", "2": "dog"}')
     spec = get_dataset_spec(f"hf:{folder}", id2label=str(names))
     config = DataConfig(image_key="photo", mask_key="regions")
-    examples = pipeline.load_examples(spec, config, "train", None)
+    examples = pipeline.load_split(spec, config, "train", None).examples
     class_ids = [int(example["mask"][0, 0]) for example in examples.as_numpy_iterator()]
     assert class_ids == [255, 0, 1, 255]
     with pytest.raises(UserError, match=r"--image_key is needed: image, .* \(allowed: photo, reg"):
-        pipeline.load_examples(spec, DataConfig(), "train", None)
+        pipeline.load_split(spec, DataConfig(), "train", None)
 
 
 def test_wrong_columns_list_the_image_columns(write):
@@ -201,7 +258,7 @@ def test_unknown_split_lists_the_known_ones(write):
 
 def test_folder_without_data(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"hf:.*/empty is no local folder"):
+    with pytest.raises(UserError, match=r"hf:.*/empty, split 'train': .* doesn't contain any data"):
         load(str(tmp_path / "empty"))
 
 
@@ -210,9 +267,93 @@ def test_unreachable_hub_is_one_error_within_seconds(closed_hub, capfd):
     with pytest.raises(UserError) as error:
         load("nobody/nothing")
     assert time.monotonic() - started < 20
-    for part in ("hf:nobody/nothing", "the Hub did not answer", "--local-dir DIR",
-                 "--dataset=shapes"):  # fmt: skip
+    for part in ("hf:nobody/nothing", "Hub did not answer", "HF_HUB_OFFLINE=1 to use a copy",
+                 "hf download --repo-type dataset nobody/nothing --local-dir DIR",
+                 "--dataset=hf:DIR", "--dataset=shapes"):  # fmt: skip
         assert part in str(error.value)
     assert "\n" not in str(error.value)
     assert len(capfd.readouterr().err.splitlines()) < 5
-    assert not datasets.config.HF_HUB_OFFLINE, "the next look-up goes to the Hub again"
+
+
+def test_a_local_loading_script_is_named_with_the_way_that_works(tmp_path):
+    folder = tmp_path / "scripted"
+    folder.mkdir()
+    (folder / "scripted.py").write_text("import datasets")
+    for path in (folder, folder / "scripted.py"):
+        with pytest.raises(UserError) as error:
+            load(str(path))
+        assert f"hf:{path} is a loading script" in str(error.value)
+        assert "hf download --repo-type dataset NAME --revision refs/convert/parquet" in str(
+            error.value
+        )
+
+
+def test_a_loading_script_on_the_hub_is_named_with_the_way_that_works(open_hub):
+    with pytest.raises(UserError) as error:
+        load("scripted")
+    assert "hf:scripted is a loading script" in str(error.value)
+    assert (
+        "hf download --repo-type dataset scripted --revision refs/convert/parquet --local-dir DIR, "
+        "then --dataset=hf:DIR/CONFIGURATION"
+    ) in str(error.value)
+
+
+def test_a_configuration_of_the_parquet_copy_can_be_read(write, tmp_path):
+    """The branch holds CONFIGURATION/SPLIT/0000.parquet; other configurations do not matter."""
+    for configuration, count in (("scenes", 3), ("instances", 2)):
+        folder = tmp_path / "copy" / configuration / "train"
+        folder.mkdir(parents=True)
+        shutil.move(f"{write(rows(count))}/train.parquet", folder / "0000.parquet")
+    assert len(load(str(tmp_path / "copy" / "scenes"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("missing", "'missing' doesn't exist on the Hub"), ("forbidden", "LocalEntryNotFoundError")],
+)
+def test_what_an_answering_hub_says_is_passed_on(path, message, open_hub):
+    with pytest.raises(UserError, match=f"hf:{path}, split 'train': .*{message}") as error:
+        load(path)
+    assert "did not answer" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """What HF_HUB_OFFLINE=1 sets when the modules are imported."""
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+
+def test_offline_mode_uses_the_copy_in_the_cache(write, tmp_path, closed_hub, offline):
+    files = {"train": [f"{write(rows(3))}/train.parquet"]}
+    builder = Parquet(dataset_name="pictures", hash="abc", data_files=files)
+    builder.download_and_prepare()
+    # Of a data set without a namespace the Hub's copy lies in the same place without the hash.
+    (configuration,) = (tmp_path / "cache" / "pictures").iterdir()
+    configuration.rename(configuration.with_name("default"))
+    assert len(load("pictures")) == 3
+
+
+def test_offline_mode_without_a_copy_is_not_called_an_unreachable_hub(closed_hub, offline):
+    with pytest.raises(UserError, match=r"hf:nobody/nothing, .*OfflineModeIsEnabled") as error:
+        load("nobody/nothing")
+    assert "did not answer" not in str(error.value)
+
+
+def digest(folder, **options):
+    return huggingface.load(folder, "train", LABELS, **options).digest
+
+
+def test_digest_changes_with_the_examples_alone(write, tmp_path):
+    digests = [digest(write(rows(4))), digest(write(rows(3))), digest(write(rows(2)))]
+    assert len(set(digests)) == 3
+    folder = write(rows(4))
+    assert digest(folder, max_examples=3) == digests[1]
+    shutil.move(folder, tmp_path / "elsewhere")
+    assert digest(str(tmp_path / "elsewhere")) == digests[0]
+    one_pixel = list(rows(4))
+    mask = np.full((9, 12), 1, np.uint8)
+    mask[3, 5] = 2
+    one_pixel[1] = one_pixel[1][0], encode(mask)
+    assert digest(write(one_pixel)) not in digests

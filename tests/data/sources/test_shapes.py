@@ -25,24 +25,25 @@ def _read_files(data_dir):
 
 
 def test_examples(data_dir):
-    examples = shapes.load("test", data_dir=data_dir, config="tiny")
+    split = shapes.load("test", data_dir=data_dir, config="tiny")
     size = shapes_drawing.IMAGE_SIZE
-    assert examples.element_spec == {
+    assert split.examples.element_spec == {
         "image": tf.TensorSpec((size, size, 3), tf.uint8),
-        "mask": tf.TensorSpec((size, size), tf.uint8),
+        "mask": tf.TensorSpec((size, size), tf.int32),
         "name": tf.TensorSpec((), tf.string),
     }
-    assert examples.cardinality() == 8
+    assert split.num_examples == len(split.examples) == 8
 
 
 def test_names_are_unique_and_tell_split_and_position(data_dir):
-    examples = shapes.load("train", data_dir=data_dir, config="tiny").as_numpy_iterator()
-    names = sorted(example["name"].decode() for example in examples)
+    split = shapes.load("train", data_dir=data_dir, config="tiny")
+    names = sorted(example["name"].decode() for example in split.examples.as_numpy_iterator())
     assert names == [f"shapes_train_{index:05d}" for index in range(16)]
 
 
 def test_example_is_the_drawn_scene(data_dir):
-    for example in shapes.load("test[:3]", data_dir=data_dir, config="tiny").as_numpy_iterator():
+    split = shapes.load("test[:3]", data_dir=data_dir, config="tiny")
+    for example in split.examples.as_numpy_iterator():
         index = int(example["name"].decode().removeprefix("shapes_test_"))
         image, mask = shapes_drawing.draw_scene(np.random.default_rng((0, 1, index)))
         np.testing.assert_array_equal(example["mask"], mask)
@@ -52,10 +53,27 @@ def test_example_is_the_drawn_scene(data_dir):
 
 def test_order_is_the_same_each_time(data_dir):
     first, second = (
-        [example["name"] for example in ds.as_numpy_iterator()]
-        for ds in (shapes.load("train", data_dir=data_dir, config="tiny") for _ in range(2))
+        [example["name"] for example in split.examples.as_numpy_iterator()]
+        for split in (shapes.load("train", data_dir=data_dir, config="tiny") for _ in range(2))
     )
     assert first == second
+
+
+def test_max_examples_takes_the_first(data_dir):
+    whole = shapes.load("train", data_dir=data_dir, config="tiny")
+    split = shapes.load("train", data_dir=data_dir, config="tiny", max_examples=3)
+    assert split.num_examples == len(split.examples) == 3
+    for taken, expected in zip(split.examples, whole.examples.take(3), strict=True):
+        assert taken["name"] == expected["name"]
+
+
+def test_digest_tells_config_split_and_number_of_examples(data_dir):
+    def digest(split="train", **options):
+        return shapes.load(split, data_dir=data_dir, config="tiny", **options).digest
+
+    assert digest().startswith("shapes/tiny/1.0.0 train: 16 examples of a data set of ")
+    assert digest() == digest()
+    assert len({digest(), digest("test"), digest("train[:8]"), digest(max_examples=8)}) == 4
 
 
 def test_prepared_twice_gives_the_same_bytes(data_dir, tmp_path):
@@ -105,7 +123,7 @@ def test_builder_is_a_tfds_data_set(data_dir):
 
 @pytest.mark.parametrize("split", ["validation", "train[:", "train[:5x]", ""])
 def test_unknown_split(data_dir, split):
-    with pytest.raises(UserError, match=r"^shapes has no split .*--eval_split to .*train, test"):
+    with pytest.raises(UserError, match=r"^shapes has no split .*allowed: train, test, and"):
         shapes.load(split, data_dir=data_dir, config="tiny")
 
 
@@ -125,8 +143,7 @@ def test_default_folder_that_cannot_be_written(tmp_path, monkeypatch, caplog):
     tmp_path.joinpath("file").write_text("in the way")
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "file"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    examples = shapes.load("train", config="tiny")
-    assert examples.cardinality() == 16
+    assert shapes.load("train", config="tiny").num_examples == 16
     prepared = tmp_path / "tensorflow_datasets" / "shapes" / "tiny" / "1.0.0"
     assert prepared.is_dir()
     assert "--data_dir" in caplog.text

@@ -1,9 +1,7 @@
-import http.server
 import io
 import logging
-import socket
+import re
 import tarfile
-import threading
 import time
 
 import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
@@ -11,14 +9,15 @@ import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is import
 # isort: split
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_datasets
 from PIL import Image
 from tensorflow_datasets.core.download import checksums
 from tensorflow_datasets.datasets.oxford_iiit_pet import oxford_iiit_pet_dataset_builder as pets
 
+from tests import hosts
 from tfseg.config import DataConfig
 from tfseg.data import pipeline
+from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.data.sources import tfds
 from tfseg.errors import UserError
@@ -91,30 +90,11 @@ def no_proxy():
         yield
 
 
-class Host:
-    """Serves a folder over HTTP and notes what was asked for."""
-
-    def __init__(self, folder):
-        requests = self.requests = []
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def __init__(self, *arguments):
-                super().__init__(*arguments, directory=str(folder))
-
-            def log_message(self, template, *values):
-                requests.append(str(values[0]))
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture(scope="module")
 def host(archives):
-    host = Host(archives)
+    host = hosts.Host(archives)
     yield host
-    host.server.shutdown()
-    host.server.server_close()
+    host.close()
 
 
 def point_to(patch, url, folder):
@@ -139,21 +119,18 @@ def data_dir(host, archives, tmp_path_factory):
 
 @pytest.fixture
 def closed_url():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return f"http://127.0.0.1:{port}"
+    return hosts.find_closed_url()
 
 
-def names_of(examples):
-    return sorted(example["name"].decode() for example in examples.as_numpy_iterator())
+def names_of(split):
+    return sorted(example["name"].decode() for example in split.examples.as_numpy_iterator())
 
 
 def test_examples_hold_raw_values(data_dir):
-    examples = tfds.load("oxford_iiit_pet", "train", data_dir=data_dir)
-    assert int(examples.cardinality()) == len(TRAIN)
-    assert names_of(examples) == sorted(f"{name}.jpg" for name in TRAIN)
-    for example in examples.as_numpy_iterator():
+    split = tfds.load("oxford_iiit_pet", "train", data_dir=data_dir)
+    assert split.num_examples == len(split.examples) == len(TRAIN)
+    assert names_of(split) == sorted(f"{name}.jpg" for name in TRAIN)
+    for example in split.examples.as_numpy_iterator():
         name = example["name"].decode().removesuffix(".jpg")
         np.testing.assert_array_equal(example["mask"], trimap_of(name))
         assert example["mask"].dtype == np.int32
@@ -165,9 +142,9 @@ def test_examples_hold_raw_values(data_dir):
 def test_pipeline_gives_class_ids(name, data_dir):
     spec = get_dataset_spec(name)
     config = DataConfig(dataset=name, data_dir=data_dir)
-    examples = pipeline.load_examples(spec, config, spec.eval_split, None)
-    assert pipeline.count_examples(examples) == len(TEST)
-    for example in examples.as_numpy_iterator():
+    split = pipeline.load_split(spec, config, spec.eval_split, None)
+    assert split.num_examples == len(TEST)
+    for example in split.examples.as_numpy_iterator():
         stem = example["name"].decode().removesuffix(".jpg")
         np.testing.assert_array_equal(example["mask"], trimap_of(stem) - 1)
 
@@ -183,20 +160,55 @@ def test_resolved_name_keeps_a_config(tmp_path):
     assert tfds.open_builder(name, str(tmp_path)).info.full_name.endswith("/1.0.0")
 
 
+@pytest.mark.parametrize("prefix", ["", "tfds:"])
+def test_versioned_name_opens_the_same_builder(prefix, data_dir, tmp_path):
+    """A run writes this name to its train.flags, so --dataset must take it."""
+    names = tmp_path / "names.json"
+    names.write_text('{"1": "pet", "2": "background"}')
+    name = f"{prefix}oxford_iiit_pet"
+    spec = get_dataset_spec(name, id2label=str(names))
+    versioned = pipeline.versioned_name(DataConfig(dataset=name, data_dir=data_dir), spec)
+    assert versioned == f"{prefix}oxford_iiit_pet:4.0.0"
+    again = get_dataset_spec(versioned, id2label=str(names))
+    builders = [tfds.open_builder(each.path, data_dir) for each in (spec, again)]
+    assert builders[0].info.full_name == builders[1].info.full_name
+    config = DataConfig(dataset=versioned, data_dir=data_dir)
+    assert pipeline.versioned_name(config, again) == versioned
+
+
 def test_prepared_data_set_needs_no_network(data_dir, archives, closed_url, monkeypatch):
     point_to(monkeypatch, closed_url, archives)
     assert len(names_of(tfds.load("oxford_iiit_pet", "test", data_dir=data_dir))) == len(TEST)
 
 
 def test_max_examples_and_slices(data_dir):
-    examples = tfds.load("oxford_iiit_pet", "train[:2]", data_dir=data_dir, max_examples=1)
-    assert int(examples.cardinality()) == len(list(examples)) == 1
+    split = tfds.load("oxford_iiit_pet", "train[:2]", data_dir=data_dir, max_examples=1)
+    assert split.num_examples == len(list(split.examples)) == 1
+
+
+def test_digest_tells_version_split_and_number_of_examples(data_dir):
+    def digest(path="oxford_iiit_pet", split="train", **options):
+        return tfds.load(path, split, data_dir=data_dir, **options).digest
+
+    assert digest().startswith("oxford_iiit_pet/4.0.0 train: 3 examples of a data set of ")
+    assert digest() == digest("oxford_iiit_pet:4.0.0")
+    others = [digest(split="test"), digest(split="train[:2]"), digest(max_examples=2)]
+    assert len({digest(), *others}) == 4
+
+
+def test_digest_of_a_data_set_prepared_again_with_other_masks(data_dir, bad_data_dir):
+    """The version stays the same; only the number of bytes tells that the masks differ."""
+    digests = {
+        tfds.load("oxford_iiit_pet", "train", data_dir=folder).digest
+        for folder in (data_dir, bad_data_dir)
+    }
+    assert len(digests) == 2
 
 
 def test_order_is_the_same_each_time(data_dir):
     first, second = (
-        [example["name"] for example in examples.as_numpy_iterator()]
-        for examples in (tfds.load("oxford_iiit_pet", "train", data_dir=data_dir),) * 2
+        [example["name"] for example in split.examples.as_numpy_iterator()]
+        for split in (tfds.load("oxford_iiit_pet", "train", data_dir=data_dir),) * 2
     )
     assert first == second
 
@@ -222,8 +234,8 @@ def test_archives_in_the_manual_folder_need_no_network(tmp_path, archives, close
     with pytest.raises(UserError, match=r"/annotations.tar.gz does not answer"):
         tfds.load("oxford_iiit_pet", "test", data_dir=str(tmp_path))
     (manual / "annotations.tar.gz").write_bytes((archives / "annotations.tar.gz").read_bytes())
-    examples = tfds.load("oxford_iiit_pet", "test", data_dir=str(tmp_path))
-    assert names_of(examples) == sorted(f"{name}.jpg" for name in TEST)
+    split = tfds.load("oxford_iiit_pet", "test", data_dir=str(tmp_path))
+    assert names_of(split) == sorted(f"{name}.jpg" for name in TEST)
 
 
 def test_damaged_download_is_one_error(tmp_path, archives, host, monkeypatch):
@@ -273,44 +285,51 @@ def bad_data_dir(tmp_path_factory):
     archives = tmp_path_factory.mktemp("bad_archives")
     write_archives(archives, trimaps)
     folder = str(tmp_path_factory.mktemp("bad"))
-    host = Host(archives)
+    host = hosts.Host(archives)
     with pytest.MonkeyPatch.context() as patch:
         point_to(patch, host.url, archives)
         tfds.load("oxford_iiit_pet", "train", data_dir=folder)
-    host.server.shutdown()
-    host.server.server_close()
+    host.close()
     return folder
 
 
 def load_bad(bad_data_dir, split, *, strict=False, on_bad_example="error"):
     spec = get_dataset_spec("oxford_iiit_pet", strict_labels=strict)
     config = DataConfig(data_dir=bad_data_dir, on_bad_example=on_bad_example)
-    return pipeline.load_examples(spec, config, split, None)
+    return pipeline.load_split(spec, config, split, None)
 
 
 def test_mask_of_another_size_is_an_error_that_names_it(bad_data_dir):
-    with pytest.raises(tf.errors.InvalidArgumentError, match=f"bad example {BAD}.jpg: mask and im"):
-        list(load_bad(bad_data_dir, "train"))
+    examples = load_bad(bad_data_dir, "train").examples
+    height, width = size_of(BAD)
+    message = (
+        f"bad example {BAD}.jpg: its mask is {height - 1}x{width} (height x width) but the image "
+        f"is {height}x{width}; repair it, or --on_bad_example=skip to go on without it"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"), naming_bad_examples():
+        list(examples)
 
 
 def test_mask_of_another_size_is_skipped_and_counted(bad_data_dir, caplog):
     with caplog.at_level(logging.WARNING):
-        examples = load_bad(bad_data_dir, "train", on_bad_example="skip")
-    assert names_of(examples) == sorted(f"{name}.jpg" for name in TRAIN if name != BAD)
-    assert pipeline.count_examples(examples) == len(TRAIN) - 1
+        split = load_bad(bad_data_dir, "train", on_bad_example="skip")
+    assert names_of(split) == sorted(f"{name}.jpg" for name in TRAIN if name != BAD)
+    assert split.num_examples == len(TRAIN) - 1
     assert "skipped 1 of 3 examples" in caplog.text
 
 
 def test_a_value_without_a_name_is_void_or_an_error(bad_data_dir):
     (void,) = (
         np.argwhere(example["mask"] == 255).tolist()
-        for example in load_bad(bad_data_dir, "test").as_numpy_iterator()
+        for example in load_bad(bad_data_dir, "test").examples.as_numpy_iterator()
         if example["name"].decode() == f"{TEST[0]}.jpg"
     )
     assert void == [[0, 0]]
-    with pytest.raises(tf.errors.InvalidArgumentError, match=f"bad example {TEST[0]}.jpg: a mask"):
-        list(load_bad(bad_data_dir, "test", strict=True))
-    assert len(list(load_bad(bad_data_dir, "test", strict=True, on_bad_example="skip"))) == 1
+    message = f"bad example {TEST[0]}.jpg: its mask holds the value 7, which --id2label does not n"
+    with pytest.raises(UserError, match=message), naming_bad_examples():
+        list(load_bad(bad_data_dir, "test", strict=True).examples)
+    skipped = load_bad(bad_data_dir, "test", strict=True, on_bad_example="skip")
+    assert len(list(skipped.examples)) == skipped.num_examples == 1
 
 
 class Unlisted(tensorflow_datasets.core.GeneratorBasedBuilder):
@@ -336,7 +355,8 @@ class Unlisted(tensorflow_datasets.core.GeneratorBasedBuilder):
 
 
 def test_builder_without_checksums_and_names(tmp_path):
-    (example,) = tfds.load("unlisted", "train", data_dir=str(tmp_path)).as_numpy_iterator()
+    (example,) = tfds.load("unlisted", "train", data_dir=str(tmp_path)).examples
+    example = {key: value.numpy() for key, value in example.items()}
     assert example["name"] == b"train_0"
     assert example["mask"].dtype == np.int32
     assert (example["mask"] == 1000).all()

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from tfseg.data.labels import LabelSpec, decode_mask
-from tfseg.data.sources import folder
-from tfseg.data.sources.tfds import host_answers
-from tfseg.data.transforms import decode_image
+from tfseg import network
+from tfseg.data.images import decode_image
+from tfseg.data.labels import LabelSpec
+from tfseg.data.masks import decode_mask_tensor
+from tfseg.data.sources import checks
+from tfseg.data.sources.checks import EncodedExample
+from tfseg.data.split import Split
 from tfseg.errors import UserError
 
 _IMAGE_KEYS = ("image", "pixel_values", "img")
 _MASK_KEYS = ("mask", "label", "labels", "annotation", "segmentation_mask")
+_SCRIPT_ERROR = "Dataset scripts are no longer supported"  # `datasets` raises it as RuntimeError
 
 
 def load(
@@ -28,23 +31,22 @@ def load(
     mask_key: str | None = None,
     max_examples: int | None = None,
     on_bad_example: str = "error",
-) -> tf.data.Dataset:
-    """Loads a split whose image and mask columns are `datasets.Image`.
+) -> Split:
+    """Opens a split whose image and mask columns are `datasets.Image`.
 
-    Every example is decoded once before training starts, as those of a folder.
+    Every example is decoded once before training starts; see `checks`.
 
     Args:
         path: Hub id or local folder, as `datasets.load_dataset` takes it.
-        split: Split, with slices such as `train[:80%]`.
+        split: Split in the syntax of `datasets`, e.g. `train[:80%]`.
         labels: Classes, for the strict check of mask values.
-        image_key: Image column; the first usual name where not given.
-        mask_key: Mask column; the first usual name where not given.
-        max_examples: Use the first so many.
-        on_bad_example: `error`, or `skip` to go on without the example and count.
+        image_key: Image column; by default the first that has a usual name.
+        mask_key: Mask column; by default the first that has a usual name.
+        max_examples: Use only the first so many examples.
+        on_bad_example: `error`, or `skip` to log bad examples and leave them out.
 
     Returns:
-        Examples `image` uint8 `[height, width, 3]`, `mask` int32 `[height, width]` of raw values
-        and `name` string scalar.
+        Examples with raw mask values, named `<split>_<index>`.
 
     Raises:
         UserError: The data set, split or column is unknown or cannot be fetched, or an example
@@ -59,60 +61,76 @@ def load(
     for key in (image_key, mask_key):
         table = table.cast_column(key, Image(decode=False))
 
-    def read(index: int) -> tuple[bytes, bytes, str]:
-        row = table[index]
-        return _bytes(row[image_key]), _bytes(row[mask_key]), f"{split}_{index}"
-
-    def fault(index: int) -> str | None:
-        image, mask, name = read(index)
-        return folder.find_fault(
-            image, mask, labels, f"{image_key} of {name}", f"{mask_key} of {name}"
-        )
+    def read(index: int) -> EncodedExample:
+        row, name = table[index], f"{split}_{index}"
+        image, mask = _bytes(row[image_key]), _bytes(row[mask_key])
+        return EncodedExample(image, mask, f"{image_key} of {name}", f"{mask_key} of {name}")
 
     count = min(len(table), max_examples or len(table))
-    with concurrent.futures.ThreadPoolExecutor(folder.CHECK_THREADS) as threads:
-        faults = list(threads.map(fault, range(count)))
-    usable = folder.usable_indices(faults, on_bad_example, split)
+    usable = checks.find_usable(read, count, labels, split=split, on_bad_example=on_bad_example)
 
     def read_usable() -> Iterator[tuple[bytes, bytes, str]]:
-        return map(read, usable)
+        for index in usable.indices:
+            image, mask, _, _ = read(index)
+            yield image, mask, f"{split}_{index}"
 
     scalar = tf.TensorSpec((), tf.string)
     encoded = tf.data.Dataset.from_generator(read_usable, output_signature=(scalar,) * 3)
-    encoded = encoded.apply(tf.data.experimental.assert_cardinality(len(usable)))
-    return encoded.map(_decode, num_parallel_calls=tf.data.AUTOTUNE)
+    encoded = encoded.apply(tf.data.experimental.assert_cardinality(len(usable.indices)))
+    examples = encoded.map(_decode, num_parallel_calls=tf.data.AUTOTUNE)
+    return Split(split, examples, len(usable.indices), usable.digest)
 
 
 def _load_table(path: str, split: str):
     import datasets
 
     path = os.path.expanduser(path)
+    is_local = os.path.isdir(path) or path.endswith(".py")
+    asks_hub = not is_local and not datasets.config.HF_HUB_OFFLINE
     datasets.logging.set_verbosity_error()
     datasets.disable_progress_bars()
-    is_offline = datasets.config.HF_HUB_OFFLINE
-    if not os.path.isdir(path) and not host_answers(datasets.config.HF_ENDPOINT):
-        # A look-up without a network retries for 23 seconds, with a line each. Offline, `datasets`
-        # opens its own copy at once, if it has one.
-        datasets.config.HF_HUB_OFFLINE = True
+    if asks_hub and not network.hub_answers():
+        raise _unreachable_hub(path)
     try:
         return datasets.load_dataset(path, split=split)
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"--dataset=hf:{path}, split {split!r}: {reason}") from error
-    except datasets.exceptions.DatasetNotFoundError as error:
-        raise UserError(f"--dataset=hf:{path} is no local folder, and: {error}") from error
-    except Exception as error:
-        raise UserError(
-            f"--dataset=hf:{path} is no local folder that `datasets` can read, and the Hub did not "
-            f"answer ({type(error).__name__}); on a machine with a network: hf download --repo-type"
-            f" dataset {path} --local-dir DIR, then --dataset=hf:DIR; --dataset=shapes needs none"
-        ) from error
-    finally:
-        datasets.config.HF_HUB_OFFLINE = is_offline
+    except Exception as error:  # `datasets` raises many types, and those of the formats it reads
+        if asks_hub and not network.hub_answers():
+            raise _unreachable_hub(path) from error
+        if isinstance(error, RuntimeError) and _SCRIPT_ERROR in str(error):
+            raise _loading_script(path) from error
+        raise UserError(f"--dataset=hf:{path}, split {split!r}: {_reason(error)}") from error
+
+
+def _unreachable_hub(path: str) -> UserError:
+    return UserError(
+        f"--dataset=hf:{path} is no local folder, and the Hugging Face Hub did not answer; set "
+        "HF_HUB_OFFLINE=1 to use a copy that is already in the cache, or download one on a machine "
+        f"with a network: hf download --repo-type dataset {path} --local-dir DIR, then "
+        "--dataset=hf:DIR; --dataset=shapes needs no network"
+    )
+
+
+def _loading_script(path: str) -> UserError:
+    name = "NAME" if os.path.exists(path) else path
+    return UserError(
+        f"--dataset=hf:{path} is a loading script, and `datasets` 4 and later run none; download "
+        f"the Hub's parquet copy: hf download --repo-type dataset {name} --revision "
+        "refs/convert/parquet --local-dir DIR, then --dataset=hf:DIR/CONFIGURATION (DIR holds one "
+        "folder per configuration)"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Returns an exception in one line; `datasets` wraps an error while it converts files."""
+    from datasets.exceptions import DatasetGenerationError
+
+    if isinstance(error, DatasetGenerationError) and error.__cause__:
+        error = error.__cause__
+    return f"{' '.join(str(error).split())} ({type(error).__name__})"
 
 
 def _column(table, key: str | None, usual: tuple[str, ...], flag: str, path: str) -> str:
-    """Returns the name of an image column: the one asked for, or the first usual one."""
+    """Returns the name of an image column: the given one, or the first that has a usual name."""
     from datasets import Image
 
     columns = [name for name, feature in table.features.items() if isinstance(feature, Image)]
@@ -125,6 +143,7 @@ def _column(table, key: str | None, usual: tuple[str, ...], flag: str, path: str
 
 
 def _bytes(cell: dict[str, Any] | None) -> bytes:
+    """Returns the encoded picture of an undecoded cell; no bytes if the cell is empty."""
     if cell is None:
         return b""
     if cell["bytes"] is not None:
@@ -134,7 +153,4 @@ def _bytes(cell: dict[str, Any] | None) -> bytes:
 
 
 def _decode(image: tf.Tensor, mask: tf.Tensor, name: tf.Tensor) -> dict[str, tf.Tensor]:
-    pixels = decode_image(image)
-    values = tf.numpy_function(decode_mask, [mask], tf.int32, stateful=False)
-    values.set_shape((None, None))
-    return {"image": pixels, "mask": values, "name": name}
+    return {"image": decode_image(image), "mask": decode_mask_tensor(mask), "name": name}

@@ -1,8 +1,8 @@
 """The `shapes` data set: drawn scenes with exact masks, prepared once as a TFDS data set.
 
-It needs no download and is learned from scratch in minutes, so it serves first runs and tests.
-This module imports TFDS, which takes seconds; names of classes and the drawing itself are in
-`shapes_drawing`.
+It needs no download, and a model learns it from scratch in minutes, so first runs and tests use it.
+This module imports TFDS, which takes seconds; `shapes_drawing` holds the class names and the
+drawing itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfseg.data.sources import shapes_drawing
-from tfseg.errors import UserError, nearest_name
+from tfseg.data.sources.tfds import read_split
+from tfseg.data.split import Split
+from tfseg.errors import UserError
 
 _logger = logging.getLogger(__name__)
 
@@ -32,8 +34,8 @@ class ShapesConfig(tfds.core.BuilderConfig):
     """Size of a variant of the data set.
 
     Attributes:
-        num_examples: Scenes in each of `SPLITS`.
-        seed: With split and position it decides a scene.
+        num_examples: Number of scenes in each of `SPLITS`.
+        seed: Seed of the drawings. Seed, split and position together decide a scene.
     """
 
     num_examples: tuple[int, int] = (2000, 200)
@@ -43,7 +45,7 @@ class ShapesConfig(tfds.core.BuilderConfig):
 class Shapes(tfds.core.GeneratorBasedBuilder):
     """TFDS builder of the drawn scenes."""
 
-    # A prepared copy is reused for ever: whoever changes a drawing raises the version.
+    # A prepared copy is reused for ever: raise the version whenever a drawing changes.
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = (
         ShapesConfig(name="full", description="2000 scenes to train on, 200 to test on."),
@@ -52,8 +54,8 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         image_shape = (shapes_drawing.IMAGE_SIZE, shapes_drawing.IMAGE_SIZE)
-        # JPEG (TensorFlow's default quality, 95): 9 KB a scene where PNG takes 33 KB and, on one
-        # core, 2 ms more. Masks must stay exact.
+        # JPEG at TensorFlow's default quality of 95 takes 9 KB per scene; PNG takes 33 KB and 2 ms
+        # longer on one core. Masks must stay exact, so they are PNG.
         features = {
             "image": tfds.features.Image(shape=(*image_shape, 3), encoding_format="jpeg"),
             "segmentation_mask": tfds.features.Image(
@@ -80,40 +82,40 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
             yield name, {"image": image, "segmentation_mask": mask[..., None], "name": name}
 
 
-def load(split: str, *, data_dir: str | None = None, config: str = "full") -> tf.data.Dataset:
-    """Reads a split of the data set; the first call draws all scenes, about 10 seconds.
+def load(
+    split: str,
+    *,
+    data_dir: str | None = None,
+    config: str = "full",
+    max_examples: int | None = None,
+) -> Split:
+    """Opens a split of the data set; the first call draws all scenes, which takes 10 seconds.
 
     Args:
-        split: "train", "test" or a slice in TFDS's notation, such as "train[:10%]".
-        data_dir: Folder of prepared data sets, local or gs://. None: TFDS's own,
+        split: "train", "test" or a slice in TFDS's syntax, such as "train[:10%]".
+        data_dir: Folder of prepared data sets, local or gs://. By default TFDS's own folder,
             `~/tensorflow_datasets`; if that cannot be written, a folder for temporary files.
         config: "full" (2000 and 200 scenes) or "tiny" (16 and 8).
+        max_examples: Use only the first so many examples.
 
     Returns:
-        Examples {"image": uint8 `[128, 128, 3]`, "mask": uint8 `[128, 128]`, "name": string},
-        in the same order each time. Mask values are positions in `shapes_drawing.CLASS_NAMES`,
-        and 255 for void.
+        Examples of 128x128 pixels, in the same order each time. Mask values are positions in
+        `shapes_drawing.CLASS_NAMES`, and 255 for void.
 
     Raises:
-        UserError: An unknown split or config, or a `data_dir` that cannot be written.
+        UserError: The split or config is unknown, or `data_dir` cannot be written.
     """
     if config not in Shapes.builder_configs:
         allowed = ", ".join(Shapes.builder_configs)
         raise UserError(f"shapes has no config {config!r}: use one of {allowed}")
-    builder = _prepare(config, data_dir)
-    try:
-        examples = builder.as_dataset(split=split)
-    except ValueError as error:
-        raise UserError(
-            f"shapes has no split {split!r}{nearest_name(split, SPLITS)}: set --train_split and "
-            f"--eval_split to one of {', '.join(SPLITS)}, or to a slice such as train[:10%]"
-        ) from error
-    return examples.map(_to_raw_example, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def _to_raw_example(example):
-    mask = tf.squeeze(example["segmentation_mask"], axis=-1)
-    return {"image": example["image"], "mask": mask, "name": example["name"]}
+    return read_split(
+        _prepare(config, data_dir),
+        "shapes",
+        split,
+        image_key="image",
+        mask_key="segmentation_mask",
+        max_examples=max_examples,
+    )
 
 
 def _prepare(config: str, data_dir: str | None) -> Shapes:
@@ -142,7 +144,7 @@ def _draw_once(builder: Shapes) -> Shapes:
         with _without_progress():
             builder.download_and_prepare()
     except OSError:
-        # TFDS renames a finished temporary folder, which fails if another process was first.
+        # TFDS renames a finished temporary folder. This fails if another process was faster.
         if not builder.data_path.exists():
             raise
         return Shapes(config=builder.builder_config.name, data_dir=builder.data_dir_root)
@@ -153,7 +155,7 @@ def _draw_once(builder: Shapes) -> Shapes:
 def _without_progress() -> Iterator[None]:
     tfds.disable_progress_bar()
     try:
-        # TFDS prints a line about a download, which there is none of.
+        # TFDS prints a line about a download, but nothing is downloaded here.
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:

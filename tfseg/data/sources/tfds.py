@@ -6,10 +6,11 @@ import logging
 
 import tensorflow as tf
 
+from tfseg import network
+from tfseg.data.split import Split
 from tfseg.errors import UserError, nearest_name
 
 _logger = logging.getLogger(__name__)
-_CONNECT_SECONDS = 5
 _MASK_KEYS = ("segmentation_mask", "mask", "segmentation_label", "label", "annotation")
 
 
@@ -21,20 +22,20 @@ def load(
     image_key: str | None = None,
     mask_key: str | None = None,
     max_examples: int | None = None,
-) -> tf.data.Dataset:
-    """Loads a split of a TFDS data set, and prepares it first where that was not done.
+) -> Split:
+    """Opens a split of a TFDS data set, and downloads and prepares the data set if necessary.
 
     Args:
-        path: TFDS name, with a version or without: then the newest one is taken.
+        path: TFDS name, with or without a version; without one, the newest version is read.
         split: Split in TFDS's syntax, e.g. `train[:80%]`.
-        data_dir: Folder of prepared data sets; TFDS's own default where not given.
-        image_key: Image feature; `image` where not given.
-        mask_key: Mask feature; the first usual name that the data set has where not given.
-        max_examples: Use the first so many.
+        data_dir: Folder of prepared data sets; TFDS's own folder by default.
+        image_key: Image feature; `image` by default.
+        mask_key: Mask feature; by default the first that has a usual name.
+        max_examples: Use only the first so many examples.
 
     Returns:
-        Examples `image` uint8 `[height, width, 3]`, `mask` int32 `[height, width]` of raw values
-        and `name` string scalar.
+        Examples with raw mask values, named by the data set's `file_name` or `name`, else
+        `<split>_<index>`.
 
     Raises:
         UserError: The data set, split or feature is unknown, or it cannot be downloaded.
@@ -42,25 +43,13 @@ def load(
     builder = open_builder(path, data_dir)
     prepare(builder)
     image_key, mask_key = _feature_keys(builder, path, image_key, mask_key)
-    examples = _read_split(builder, path, split)
-    if max_examples is not None:
-        examples = examples.take(max_examples)
-
-    def select(index: tf.Tensor, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        mask = example[mask_key]
-        mask = mask[..., 0] if mask.shape.rank == 3 else mask
-        default_name = tf.strings.join([split, "_", tf.strings.as_string(index)])
-        return {
-            "image": example[image_key],
-            "mask": tf.cast(mask, tf.int32),
-            "name": example.get("file_name", example.get("name", default_name)),
-        }
-
-    return examples.enumerate().map(select, num_parallel_calls=tf.data.AUTOTUNE)
+    return read_split(
+        builder, path, split, image_key=image_key, mask_key=mask_key, max_examples=max_examples
+    )
 
 
 def resolved_name(path: str, data_dir: str | None = None) -> str:
-    """Returns `name:version`, with the version that `load` takes."""
+    """Returns `name:version` with the version that `load` reads; `load` takes it as a path."""
     name, _, version = open_builder(path, data_dir).info.full_name.rpartition("/")
     return f"{name}:{version}"
 
@@ -81,7 +70,7 @@ def open_builder(path: str, data_dir: str | None):
             f"--dataset={path}: TensorFlow Datasets {tfds.__version__} knows no such data set"
             f"{nearest_name(path, known)}, and none is prepared under --data_dir"
         ) from None
-    except (AssertionError, ValueError) as error:  # for a version or a config that is unknown
+    except (AssertionError, ValueError) as error:  # an unknown version or configuration
         raise UserError(
             f"--dataset={path}: {_one_line(error)}; leave version and config out"
         ) from error
@@ -90,18 +79,18 @@ def open_builder(path: str, data_dir: str | None):
 def prepare(builder) -> None:
     """Downloads and prepares a data set, unless that was done before.
 
-    TFDS retries an unreachable host for over three minutes, so the host is tried first, unless
-    the archives lie in `<data_dir>/downloads/manual`, where TFDS looks before it downloads.
+    TFDS retries an unreachable host for over three minutes, so this function first asks whether
+    the host answers. TFDS needs no host for archives in `<data_dir>/downloads/manual`.
 
     Raises:
-        UserError: It is not prepared, and its archives cannot be fetched.
+        UserError: The data set is not prepared, and its archives cannot be downloaded.
     """
     if builder.data_path.exists():
         return
     archives = builder.url_infos or {}
     manual_dir = builder.data_dir_root / "downloads" / "manual"
     missing = [url for url, info in archives.items() if not (manual_dir / info.filename).exists()]
-    if missing and not host_answers(missing[0]):
+    if missing and not network.host_answers(missing[0]):
         raise UserError(
             f"{builder.info.full_name} is not prepared under {builder.data_dir_root}, and "
             f"{missing[0]} does not answer; on a machine with a network run `tfds build "
@@ -119,7 +108,7 @@ def _download_and_prepare(builder) -> None:
     try:
         builder.download_and_prepare()
     except (
-        AssertionError,  # TFDS's answer where only a person may download the archives
+        AssertionError,  # raised if only a person may download the archives
         download.DownloadError,
         download.download_manager.NonMatchingChecksumError,
         requests.RequestException,
@@ -133,17 +122,6 @@ def _download_and_prepare(builder) -> None:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def host_answers(url: str) -> bool:
-    """Returns whether a server answers within seconds, whatever it says."""
-    import requests
-
-    try:
-        requests.head(url, timeout=_CONNECT_SECONDS)
-    except requests.RequestException:
-        return False
-    return True
 
 
 def _feature_keys(
@@ -160,11 +138,39 @@ def _feature_keys(
     return image_key, mask_key
 
 
-def _read_split(builder, path: str, split: str) -> tf.data.Dataset:
+def read_split(
+    builder, name: str, split: str, *, image_key: str, mask_key: str, max_examples: int | None
+) -> Split:
+    """Opens a split of a prepared builder; `name` is the data set's name in messages.
+
+    Raises:
+        UserError: The data set has no such split.
+    """
     try:
-        return builder.as_dataset(split=split, shuffle_files=False)
+        examples = builder.as_dataset(split=split, shuffle_files=False)
     except ValueError as error:
         raise UserError(
-            f"{path} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
+            f"{name} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
             "slices such as train[:80%]); set --train_split and --eval_split"
         ) from error
+    if max_examples is not None:
+        examples = examples.take(max_examples)
+
+    def select(index: tf.Tensor, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        mask = example[mask_key]
+        mask = mask[..., 0] if mask.shape.rank == 3 else mask
+        default_name = tf.strings.join([split, "_", tf.strings.as_string(index)])
+        return {
+            "image": example[image_key],
+            "mask": tf.cast(mask, tf.int32),
+            "name": example.get("file_name", example.get("name", default_name)),
+        }
+
+    selected = examples.enumerate().map(select, num_parallel_calls=tf.data.AUTOTUNE)
+    return Split(split, selected, len(examples), _digest(builder.info, split, len(examples)))
+
+
+def _digest(info, split: str, num_examples: int) -> str:
+    """Identifies a split by what TFDS knows about it, without reading the examples."""
+    size = int(info.dataset_size)
+    return f"{info.full_name} {split}: {num_examples} examples of a data set of {size} bytes"

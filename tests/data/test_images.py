@@ -1,0 +1,57 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from etils import epath
+from PIL import Image
+
+from tfseg.data import images
+
+
+def encode(array, file_format="PNG"):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, file_format)
+    return buffer.getvalue()
+
+
+def test_list_images_sorts_by_name_and_leaves_out_what_is_no_image(tmp_path):
+    for name in ("b.JPG", "a.png", "c.jpeg", "d.bmp", "._a.png", "e.txt", "f.png.bak"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "g.png").touch()
+    listed = images.list_images(epath.Path(tmp_path))
+    assert [path.name for path in listed] == ["a.png", "b.JPG", "c.jpeg", "d.bmp"]
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "GIF", "JPEG"])
+def test_decode_image_gives_rgb(file_format):
+    pixels = np.full((6, 9, 3), 80, np.uint8)
+    decoded = images.decode_image(encode(pixels, file_format))
+    assert decoded.dtype == tf.uint8
+    assert decoded.shape == (6, 9, 3)
+    assert np.abs(decoded.numpy().astype(int) - 80).max() <= 1
+
+
+def test_decode_image_drops_alpha_and_repeats_gray(rng):
+    pixels = rng.integers(0, 256, (6, 9, 4), np.uint8)
+    np.testing.assert_array_equal(images.decode_image(encode(pixels)), pixels[..., :3])
+    gray = pixels[..., 0]
+    np.testing.assert_array_equal(
+        images.decode_image(encode(gray)), np.repeat(gray[..., None], 3, -1)
+    )
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
+def test_damaged_images_raise_one_error_with_a_plain_reason(file_format, rng):
+    data = encode(rng.integers(0, 256, (40, 40, 3), np.uint8), file_format)
+    for damaged in (b"", b"no picture", data[: len(data) // 2]):
+        with pytest.raises(images.ImageError) as error:
+            images.decode_image(damaged)
+        assert str(error.value) == "it is no JPEG, PNG, BMP or GIF, or it is damaged"
+
+
+def test_a_damaged_image_inside_a_data_set_is_tensorflows_error():
+    examples = tf.data.Dataset.from_tensors(b"no picture").map(images.decode_image)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        list(examples)

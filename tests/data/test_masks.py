@@ -1,0 +1,110 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from etils import epath
+from PIL import Image
+
+from tests.data.both_ways import both_ways
+from tfseg.data import masks
+from tfseg.data.labels import LabelSpec
+
+
+def encode(picture, file_format="PNG"):
+    buffer = io.BytesIO()
+    picture.save(buffer, file_format)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[0, 1], [254, 255]], np.uint8),
+        np.array([[0, 300], [1000, 65535]], np.uint16),
+        np.array([[False, True]]),
+    ],
+    ids=["8bit", "16bit", "1bit"],
+)
+def test_decode_mask_keeps_values(values):
+    decoded = masks.decode_mask(encode(Image.fromarray(values)))
+    assert decoded.dtype == np.int32
+    np.testing.assert_array_equal(decoded, values)
+
+
+def test_decode_mask_reads_palette_indices_and_not_colours():
+    indices = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    picture = Image.fromarray(indices, mode="P")
+    picture.putpalette([200, 10, 10, 10, 200, 10, 10, 10, 200])
+    np.testing.assert_array_equal(masks.decode_mask(encode(picture)), indices)
+
+
+def test_decode_mask_refuses_colours():
+    data = encode(Image.fromarray(np.zeros((2, 2, 3), np.uint8)))
+    with pytest.raises(masks.MaskError, match="3 channels; a mask has one"):
+        masks.decode_mask(data)
+
+
+def with_size(data, width, height):
+    """Returns a PNG whose header claims another size, with the checksum that belongs to it."""
+    header = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: b"",
+    lambda data: b"no picture",
+    lambda data: data[: len(data) // 2],
+    lambda data: data[:60] + bytes(20) + data[80:],
+    lambda data: with_size(data, 40, 0),
+    lambda data: with_size(data, 60_000, 60_000),
+], ids=["empty", "text", "cut", "overwritten", "no height", "3.6 billion pixels"])  # fmt: skip
+def test_decode_mask_refuses_damaged_files_with_one_error(damage, rng):
+    data = encode(Image.fromarray(rng.integers(0, 255, (40, 40), np.uint8)))
+    assert masks.decode_mask(with_size(data, 40, 40)).shape == (40, 40)
+    with pytest.raises(masks.MaskError, match=r"^it is (no picture, or its beg|damaged: \w)"):
+        masks.decode_mask(damage(data))
+
+
+def test_decode_mask_inside_a_data_set(rng):
+    values = rng.integers(0, 255, (5, 7), np.uint8)
+    data = tf.data.Dataset.from_tensors(encode(Image.fromarray(values)))
+    examples = data.map(masks.decode_mask_tensor)
+    assert examples.element_spec == tf.TensorSpec((None, None), tf.int32)
+    (decoded,) = examples.as_numpy_iterator()
+    np.testing.assert_array_equal(decoded, values)
+
+
+def test_list_masks_takes_png_alone(tmp_path):
+    for name in ("b.png", "a.PNG", "c.jpg", "._d.png"):
+        (tmp_path / name).touch()
+    assert [path.name for path in masks.list_masks(epath.Path(tmp_path))] == ["a.PNG", "b.png"]
+
+
+@both_ways
+@pytest.mark.parametrize("size", [(3, 5), (24, 36), (7, 19)])
+def test_resize_mask_takes_the_nearest_pixel(run, size, rng):
+    mask = rng.choice(np.array([0, 7, 255], np.int32), (12, 18))
+    rows = np.floor((np.arange(size[0]) + 0.5) * 12 / size[0]).astype(int)
+    columns = np.floor((np.arange(size[1]) + 0.5) * 18 / size[1]).astype(int)
+    resized = run(lambda value: masks.resize_mask(value, size), mask)
+    assert resized.dtype == np.int32
+    np.testing.assert_array_equal(resized, mask[rows][:, columns])
+
+
+@both_ways
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_map_mask_values(run, dtype):
+    labels = LabelSpec(("pet", "background", "outline"), raw_values=(1, 2, 3), ignore_index=250)
+    mask = np.array([[0, 1, 2], [3, 4, 255]], dtype)
+    mapped = run(lambda value: masks.map_mask_values(value, labels), mask)
+    assert mapped.dtype == np.int32
+    assert mapped.tolist() == [[250, 0, 1], [2, 250, 250]]
+
+
+def test_map_mask_values_makes_large_and_negative_values_void():
+    labels = LabelSpec(("a", "b"), raw_values=(0, 1000), ignore_index=-1)
+    mapped = masks.map_mask_values(tf.constant([-5, 0, 999, 1000, 1001, 10**9]), labels)
+    assert mapped.numpy().tolist() == [-1, 0, -1, 1, -1, -1]

@@ -1,0 +1,49 @@
+"""Image files: which files are images, and how their bytes become pixels."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from etils import epath
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+class ImageError(ValueError):
+    """Bytes that cannot be decoded as an image; the message is the reason, without a name."""
+
+
+def list_images(folder: epath.Path) -> list[epath.Path]:
+    """Returns the image files of a folder, sorted by name; it does not search subfolders."""
+    return list_files(folder, IMAGE_SUFFIXES)
+
+
+def list_files(folder: epath.Path, suffixes: tuple[str, ...]) -> list[epath.Path]:
+    """Returns the files of a folder that end in one of the suffixes, sorted by name.
+
+    Upper-case suffixes count too. Hidden files, such as macOS's `._X.jpg`, do not.
+    """
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
+
+
+def decode_image(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
+    """Decodes a JPEG, PNG or BMP file, or the first frame of a GIF, to RGB.
+
+    Args:
+        image_bytes: string scalar, the content of the file.
+
+    Returns:
+        uint8 `[height, width, 3]`; alpha is dropped, gray is repeated.
+
+    Raises:
+        ImageError: The bytes are not such an image, or are incomplete. Inside a `tf.function` or
+            `Dataset.map`, TensorFlow raises `tf.errors.InvalidArgumentError` instead.
+    """
+    try:
+        image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
+    except tf.errors.InvalidArgumentError as error:
+        raise ImageError("it is no JPEG, PNG, BMP or GIF, or it is damaged") from error
+    return tf.ensure_shape(image, (None, None, 3))

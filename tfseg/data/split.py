@@ -1,0 +1,26 @@
+"""Split: examples that a source has opened, with their number and what identifies them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """An opened split of a data set.
+
+    Attributes:
+        name: The split in the source's own syntax, e.g. `train` or `train[:80%]`.
+        examples: `image` uint8 `[height, width, 3]`, `mask` int32 `[height, width]` and `name`
+            string scalar; of known cardinality.
+        num_examples: Number of examples.
+        digest: One line that identifies the examples and their order. Two equal digests mean the
+            same data, whatever folder it lies in; a resumed run compares them.
+    """
+
+    name: str
+    examples: tf.data.Dataset
+    num_examples: int
+    digest: str
