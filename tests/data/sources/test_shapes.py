@@ -47,7 +47,7 @@ def test_example_is_the_drawn_scene(data_dir):
         index = int(example["name"].decode().removeprefix("shapes_test_"))
         image, mask = shapes_drawing.draw_scene(np.random.default_rng((0, 1, index)))
         np.testing.assert_array_equal(example["mask"], mask)
-        # JPEG at quality 95 on camera noise: measured 2 to 4 grey levels.
+        # JPEG at quality 95 on camera noise: measured 2 to 4 gray levels.
         assert np.abs(example["image"].astype(int) - image).mean() < 6
 
 
