@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import logging
+import re
 import shutil
 
 import numpy as np
@@ -271,6 +272,7 @@ def digest_of(root, max_examples=None):
 def test_digest_of_a_folder_does_not_change_with_its_path(folder, tmp_path):
     folder.pairs("train", 4)
     digest = digest_of(folder.root)
+    assert re.fullmatch("[0-9a-f]{64}", digest)
     assert digest_of(folder.root) == digest
     shutil.move(folder.root, tmp_path / "elsewhere")
     assert digest_of(tmp_path / "elsewhere") == digest

@@ -190,7 +190,6 @@ def test_digest_tells_version_split_and_number_of_examples(data_dir):
     def digest(path="oxford_iiit_pet", split="train", **options):
         return tfds.load(path, split, data_dir=data_dir, **options).digest
 
-    assert digest().startswith("oxford_iiit_pet/4.0.0 train: 3 examples of a data set of ")
     assert digest() == digest("oxford_iiit_pet:4.0.0")
     others = [digest(split="test"), digest(split="train[:2]"), digest(max_examples=2)]
     assert len({digest(), *others}) == 4
