@@ -1,4 +1,4 @@
-"""Small pictures and folders of them, shared by the tests of the data layer."""
+"""Folders of small pictures for the tests of the data room."""
 
 import pytest
 

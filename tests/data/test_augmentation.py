@@ -67,7 +67,8 @@ def test_crop_and_resize_equals_resize_then_crop(scaled, offset, crop_size, in_m
 
 @pytest.mark.parametrize("source", [34, 176, 250, 375, 478, 500, 504, 738])
 def test_crop_takes_the_mask_pixels_that_resize_mask_takes(source):
-    # Lengths where (i + 0.5) / scale, instead of times its inverse, takes a neighbour.
+    # At these lengths, dividing by the scale instead of multiplying by its inverse would take a
+    # neighbouring pixel.
     mask = tf.range(source)[:, None]
     image = tf.zeros((source, 1, 3))
     for scaled in (201, 279, 429, 512, 600, 979, 1037, 1122):
@@ -98,7 +99,7 @@ def test_scales_are_log_uniform_between_their_bounds():
     ]
     assert 0.5 <= np.min(scales) < 0.55
     assert 1.8 < np.max(scales) <= 2.0
-    # As many halvings as doublings: 4.5 deviations of a fair coin on either side of 150.
+    # Halving is as likely as doubling: the count lies within 4.5 standard deviations of 150.
     assert 110 < np.sum(np.array(scales) < 1) < 190
 
 
@@ -120,8 +121,8 @@ def test_masks_never_get_invented_values(rng):
 
 
 def test_image_and_mask_stay_aligned():
-    # Left to right 0..1 in red, top to bottom in green; the mask holds the quadrant. Wherever the
-    # crop lies and whether it is flipped, the colour must tell the quadrant.
+    # Red grows from left to right, green from top to bottom, and the mask holds the quadrant. The
+    # colour must match the quadrant wherever the crop lies and whether or not it is flipped.
     rows, columns = np.mgrid[0:60, 0:80].astype(np.float32)
     red, green = columns / 79, rows / 59
     image = np.stack([red, green, np.zeros_like(red)], -1)
@@ -132,7 +133,7 @@ def test_image_and_mask_stay_aligned():
         )
         crop, quadrant = crop.numpy(), quadrant.numpy()
         np.testing.assert_array_equal(np.isnan(crop).any(-1), quadrant == IGNORE)
-        # Near the border between quadrants a pixel is blended: two source pixels are left out.
+        # Pixels near the border between quadrants are blended, so two source pixels are left out.
         sure = (quadrant != IGNORE) & (np.abs(crop[..., :2] - 0.5) > 0.04).all(-1)
         expected = 2 * (crop[..., 1] > 0.5) + (crop[..., 0] > 0.5)
         np.testing.assert_array_equal(quadrant[sure], expected[sure])

@@ -222,7 +222,7 @@ def test_masks_of_one_value_are_no_classes(folder, ignore_index):
         spec = get_dataset_spec(f"folder:{folder.root}", ignore_index=-1)
         assert spec.labels.raw_values == (0, 255)
         return
-    with pytest.raises(UserError, match="they hold 0 alone besides void"):
+    with pytest.raises(UserError, match=r"besides void \(--ignore_index=255\), 0 is their only"):
         get_dataset_spec(f"folder:{folder.root}")
 
 

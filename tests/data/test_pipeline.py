@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import logging
+import re
 import shutil
 
 import numpy as np
@@ -24,7 +25,7 @@ AUGMENTED = TrainDataConfig(random_scale=SCALE)
 
 
 class Source:
-    """Example i has pixels 100 + 10 i, class i and a size of its own; notes what is read."""
+    """Example i has pixels 100 + 10 i, class i and its own size; `reads` lists what was read."""
 
     def __init__(self, count=COUNT):
         self.reads = []
@@ -63,7 +64,7 @@ def read(batches, count):
 
 
 def order(batches, steps, steps_per_epoch=5):
-    """Which example each item of the batches is, an epoch a row."""
+    """Returns which example each item of the batches is, one row per epoch."""
     masks = np.concatenate([masks[:, 0, 0] for _, masks in read(batches, steps)])
     return masks.reshape(-1, len(masks) * steps_per_epoch // steps).tolist()
 
@@ -81,7 +82,7 @@ def test_batches_without_augmentation(source):
         tf.TensorSpec((4, 32, 32), tf.int32),
     )
     for images, masks in read(batches, 5):
-        # Pixels tell the example: image and mask of one example stay together.
+        # The pixels identify the example: image and mask of one example stay together.
         np.testing.assert_allclose(
             images * 25.5 - 10, np.repeat(masks[..., None], 3, -1), atol=1e-4
         )
@@ -97,7 +98,7 @@ def test_batches_with_augmentation(source):
     for images, masks in read(batches, 6):
         assert np.isfinite(images).all()
         assert set(np.unique(masks)) <= {*range(10), LABELS.ignore_index}
-        # Beyond the image lies the mean colour.
+        # Beyond the image is the mean colour.
         assert (images[masks == LABELS.ignore_index] == 0).all()
         assert (masks == LABELS.ignore_index).any()
 
@@ -134,7 +135,7 @@ def test_each_epoch_holds_each_example_once_in_another_order(cache):
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
-def test_an_epoch_drops_another_rest_each_time(source):
+def test_each_epoch_drops_other_examples(source):
     epochs = order(train(source, batch_size=4), 12, steps_per_epoch=2)
     assert all(len(set(epoch)) == 8 for epoch in epochs)
     assert len({frozenset(epoch) for epoch in epochs}) > 1
@@ -271,6 +272,7 @@ def digest_of(root, max_examples=None):
 def test_digest_of_a_folder_does_not_change_with_its_path(folder, tmp_path):
     folder.pairs("train", 4)
     digest = digest_of(folder.root)
+    assert re.fullmatch("[0-9a-f]{64}", digest)
     assert digest_of(folder.root) == digest
     shutil.move(folder.root, tmp_path / "elsewhere")
     assert digest_of(tmp_path / "elsewhere") == digest

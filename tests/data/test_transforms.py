@@ -38,7 +38,7 @@ def test_preprocessing_of_one_colour(run):
     prepared = run(Preprocessing((32, 64)), image)
     assert prepared.shape == (32, 64, 3)
     assert prepared.dtype == np.float32
-    # (value / 255 - mean) / std with ImageNet's figures, by hand.
+    # (value / 255 - mean) / std with ImageNet's values, computed by hand.
     expected = [(1 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225]
     np.testing.assert_allclose(prepared, np.broadcast_to(expected, (32, 64, 3)), atol=1e-5)
 

@@ -1,6 +1,6 @@
-"""The room of data: what mask values mean, where examples come from, and the way to batches.
+"""Data: what mask values mean, where examples come from, and how they become batches.
 
-Its door: `get_dataset_spec(name)`.
+Public: `get_dataset_spec(name)`.
 """
 
 from tfseg import lazy_door

@@ -1,7 +1,7 @@
-"""Random crops, flips and colours for an image and its mask: pure and stateless.
+"""Random crops, flips and colours for an image and its mask.
 
-Every function takes its randomness as a `seed`, int32 or int64 `[2]`: the same seed gives the same
-result, so a resumed run sees what the first one would have seen.
+Every function except `rand_augment` takes a `seed`, int32 or int64 `[2]`. The same seed gives the
+same result, so a resumed run sees what the uninterrupted run would have seen.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ def augment(
     saturation: float = 0.0,
     hue: float = 0.0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Applies random scale, crop, horizontal flip and colours.
+    """Applies a random scale, crop, horizontal flip and colours.
 
     Args:
         image: float32 `[height, width, 3]` in [0, 1].
         mask: int32 `[height, width]`, class ids.
         seed: int32 `[2]`.
-        base_size: (height, width) in pixels that a scale of 1 resizes to.
+        base_size: (height, width) in pixels to which a factor of 1 resizes the image.
         crop_size: (height, width) in pixels of the result.
         random_scale: Smallest and largest factor on `base_size`.
         ignore_index: Mask value where the crop reaches beyond the image.
-        brightness: Largest change, in [0, 1] units.
-        contrast: Largest relative change.
-        saturation: Largest relative change.
-        hue: Largest turn, as a share of the circle.
+        brightness: Maximum brightness shift, in units of the [0, 1] range.
+        contrast: Maximum relative change of contrast.
+        saturation: Maximum relative change of saturation.
+        hue: Maximum hue shift, as a fraction of the hue cycle.
 
     Returns:
         Image float32 `[*crop_size, 3]` in [0, 1], NaN beyond the image; mask int32 `crop_size`.
@@ -57,20 +57,20 @@ def random_window(
     crop_size: tuple[int, int],
     random_scale: tuple[float, float],
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws a scale and a place for the crop.
+    """Draws the scale of an image and the position of the crop.
 
     Args:
         size: int32 `[2]`, height and width of the image in pixels.
         seed: int32 `[2]`.
-        base_size: (height, width) in pixels that a scale of 1 resizes to.
+        base_size: (height, width) in pixels to which a factor of 1 resizes the image.
         crop_size: (height, width) in pixels of the crop.
-        random_scale: Smallest and largest factor; it is drawn log-uniformly, so that halving is
+        random_scale: Smallest and largest factor. The factor is log-uniform, so that halving is
             as likely as doubling.
 
     Returns:
-        Scale float32 `[2]` from the image's pixels to the crop's, and the crop's upper left
-        corner float32 `[2]` in scaled pixels; negative where the crop is larger than the image,
-        which then lies anywhere inside it.
+        The scale from the image's pixels to the crop's, float32 `[2]`, and the crop's upper left
+        corner in scaled pixels, float32 `[2]`. The corner is negative if the crop is larger than
+        the scaled image, which then lies anywhere inside the crop.
     """
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
     low, high = (tf.math.log(tf.constant(bound, tf.float32)) for bound in random_scale)
@@ -89,15 +89,15 @@ def crop_and_resize(
     crop_size: tuple[int, int],
     ignore_index: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Resizes and crops at once: only the pixels of the crop are computed.
+    """Resizes and crops in one step, which computes only the pixels of the crop.
 
-    The same as resizing the whole image by `scale`, bilinear and antialiased (nearest for the
-    mask), and cutting `crop_size` out at `offset`.
+    The result equals that of two steps: resize the whole image by `scale`, bilinearly and with
+    antialiasing (the mask to its nearest pixels), then cut out `crop_size` at `offset`.
 
     Args:
         image: float32 `[height, width, 3]`.
         mask: int32 `[height, width]`.
-        scale: float32 `[2]`, from the image's pixels to the crop's.
+        scale: float32 `[2]`, factors from the image's pixels to the crop's.
         offset: float32 `[2]`, upper left corner of the crop in scaled pixels.
         crop_size: (height, width) in pixels.
         ignore_index: Mask value beyond the image.
@@ -124,17 +124,17 @@ def crop_and_resize(
 def _nearest_indices(
     length: int, scale: tf.Tensor, offset: tf.Tensor, source_length: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Source index of each of `length` pixels (half-pixel centres), and whether it exists."""
+    """Returns the source index of each of `length` pixels, and whether that pixel exists."""
     source = tf.cast(source_length, tf.float32)
     scaled = tf.round(scale * source)
     places = tf.range(length, dtype=tf.float32) + offset
-    # In this order, because it rounds as tf.image.resize does where a centre meets an edge.
+    # In this order of operations, half-pixel centres on an edge round as in tf.image.resize.
     indices = tf.cast(tf.floor((places + 0.5) * (source / scaled)), tf.int32)
     return tf.clip_by_value(indices, 0, source_length - 1), (places >= 0) & (places < scaled)
 
 
 def random_flip(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mirrors image `[h, w, 3]` and mask `[h, w]` left to right, together, half of the time."""
+    """Mirrors image `[h, w, 3]` and mask `[h, w]` together, left to right, with probability 0.5."""
     flip = tf.random.stateless_uniform((), seed) < 0.5
     image = tf.cond(flip, lambda: tf.reverse(image, [1]), lambda: image)
     mask = tf.cond(flip, lambda: tf.reverse(mask, [1]), lambda: mask)
@@ -151,9 +151,8 @@ def random_colors(
 ) -> tf.Tensor:
     """Changes brightness, contrast, saturation and hue of a [0, 1] image, then clips to [0, 1].
 
-    tf.image's brightness adds its delta as it is, so on 0..255 values it would do nothing
-    visible. NaN, which marks what lies beyond the image, is mid-grey to these ops and returns
-    afterwards.
+    The image must be in [0, 1] because tf.image adds its brightness shift without scaling it.
+    NaN marks pixels beyond the image; it counts as mid-gray here and stays NaN in the result.
     """
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
     beyond = tf.math.is_nan(image)
@@ -172,16 +171,16 @@ def random_colors(
 
 
 def rand_augment(image: tf.Tensor) -> tf.Tensor:
-    """Applies keras-cv's RandAugment, colours only: two random changes of moderate strength.
+    """Applies two random colour changes of moderate strength: RandAugment without geometry.
 
-    https://arxiv.org/abs/1909.13719. Unlike the other functions it draws from a generator of its
-    own, so it does not repeat by seed.
+    keras-cv implements it (https://arxiv.org/abs/1909.13719) with a random generator of its own,
+    so unlike the other functions this one does not repeat for the same seed.
 
     Args:
         image: float32 `[height, width, 3]` in [0, 1], NaN beyond the image.
 
     Returns:
-        The same shape, range and NaN.
+        The changed image, with the same shape, range and NaN.
     """
     beyond = tf.math.is_nan(image)
     changed = _rand_augment_layer()(tf.where(beyond, 0.5, image), training=True)
@@ -190,7 +189,7 @@ def rand_augment(image: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _rand_augment_layer():
-    import keras_cv  # takes seconds to import
+    import keras_cv  # Imported here because it takes seconds.
 
     return keras_cv.layers.RandAugment(
         value_range=(0.0, 1.0), augmentations_per_image=2, magnitude=0.3, geometric=False

@@ -1,4 +1,7 @@
-"""The data sets that tfseg knows by name, and how other names are read; no TensorFlow here."""
+"""The data sets that tfseg knows by name, and how it reads other values of --dataset.
+
+Importing this module does not load TensorFlow, so that `--help` answers quickly.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,21 @@ from tfseg.errors import UserError, nearest_name
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
-    """Facts about a data set, before a single example is read.
+    """What is known about a data set before an example is read.
 
     Attributes:
-        name: What the user typed after `--dataset=`.
-        source: `shapes`, `tfds`, `huggingface` or `folder`: the module of
-            `data/sources` that reads it.
-        path: TFDS name with optional version, Hub id or folder; what the source opens.
-        labels: Its classes.
-        train_split: Split to train on, in the source's own syntax.
-        eval_split: Split to score.
-        image_key: Name of the image feature; None where the source finds it.
-        mask_key: Name of the mask feature; None where the source finds it.
-        image_size: (height, width) in pixels that suits it.
-        augmentation: Kind of augmentation that suits it.
-        init_from: First weights that suit it; None for ImageNet's.
+        name: The value of --dataset.
+        source: Module of `data/sources` that reads the data set: `shapes`, `tfds`,
+            `huggingface` or `folder`.
+        path: What the source opens: a TFDS name with or without a version, a Hub id or a folder.
+        labels: The classes.
+        train_split: Default split to train on, in the source's own syntax.
+        eval_split: Default split to score.
+        image_key: Name of the image feature; None if the source finds it.
+        mask_key: Name of the mask feature; None if the source finds it.
+        image_size: Default (height, width) in pixels.
+        augmentation: Default kind of augmentation.
+        init_from: Default initial weights; None for an encoder that was trained on ImageNet.
     """
 
     name: str
@@ -48,7 +51,7 @@ class DatasetSpec:
 
 
 _NAMED = {
-    # Drawn by tfseg itself: no network, no download.
+    # tfseg draws it, so it needs no download.
     "shapes": DatasetSpec(
         name="shapes",
         source="shapes",
@@ -56,11 +59,11 @@ _NAMED = {
         labels=LabelSpec(shapes_drawing.CLASS_NAMES),
         eval_split="test",
         image_size=(128, 128),
-        augmentation="flip",  # the drawings vary in size and light already
+        augmentation="flip",  # The drawings already vary in size and light.
         init_from="scratch",
     ),
-    # 3,680 + 3,669 photographs of cats and dogs, about 500x375, with trimaps: 1 pet,
-    # 2 background, 3 outline. https://www.robots.ox.ac.uk/~vgg/data/pets/
+    # 3,680 photographs of cats and dogs to train on and 3,669 to score, of about 500x375 pixels.
+    # In the masks 1 is pet, 2 background and 3 outline. https://www.robots.ox.ac.uk/~vgg/data/pets/
     "oxford_iiit_pet": DatasetSpec(
         name="oxford_iiit_pet",
         source="tfds",
@@ -89,11 +92,11 @@ def get_dataset_spec(
             `tfds:NAME`, `hf:REPO_OR_PATH` or `folder:PATH`.
         id2label: JSON file of class names by raw mask value; replaces the catalog's names.
         ignore_index: Value of void pixels after mapping.
-        reduce_labels: Raw value 0 is void and classes start at 1.
-        strict_labels: A raw value without a name is an error instead of void.
+        reduce_labels: Whether raw value 0 is void and classes start at 1.
+        strict_labels: Whether a raw value without a name is an error instead of void.
 
     Raises:
-        UserError: The name is unknown, the folder is missing, or classes cannot be told.
+        UserError: The name is unknown, a folder is missing, or the classes are not known.
     """
     options = {"reduce_labels": reduce_labels, "ignore_index": ignore_index}
     try:
@@ -175,11 +178,11 @@ def read_id2label(
 ) -> LabelSpec:
     """Reads a JSON object of class names by raw mask value, e.g. `{"0": "sky", "1": "road"}`.
 
-    With `reduce_labels` the names are those of ADE20K's lists: name 0 belongs to raw value 1,
-    unless the file names value 0 as void itself by starting at 1.
+    With `reduce_labels`, raw value 0 is void. A file that names 0 then follows ADE20K's lists, in
+    which name 0 belongs to raw value 1. A file that starts at 1 names the raw values themselves.
 
     Raises:
-        UserError: The file is missing or holds something else.
+        UserError: The file is missing or is not such an object.
     """
     path = path.expanduser()
     if not path.exists():
@@ -204,7 +207,7 @@ def read_id2label(
 
 
 def _labels_from_masks(folder: epath.Path, *, reduce_labels: bool, ignore_index: int) -> LabelSpec:
-    """Names classes by the values in the training masks: not `ignore_index`, nor reduced 0."""
+    """Makes a class of each value in the training masks, except `ignore_index` and a reduced 0."""
     from tfseg.data import masks  # Imported here because it loads TensorFlow, which takes seconds.
 
     values: set[int] = set()
@@ -213,11 +216,11 @@ def _labels_from_masks(folder: epath.Path, *, reduce_labels: bool, ignore_index:
         try:
             values.update(np.unique(masks.decode_mask(path.read_bytes())).tolist())
         except (OSError, masks.MaskError) as error:
-            # Whether a bad mask stops the run or is skipped is decided when the split is read.
+            # Reading the split decides whether a bad mask stops the run or is skipped.
             fault = f"{path} cannot be read as a mask ({error})"
     values -= {ignore_index, *([0] if reduce_labels else [])}
     if len(values) == 1:
-        fault = f"they hold {min(values)} alone besides void (--ignore_index={ignore_index})"
+        fault = f"besides void (--ignore_index={ignore_index}), {min(values)} is their only value"
     if len(values) < 2:
         raise UserError(
             f"--dataset=folder: no classes can be taken from the masks of {folder}: {fault}; "

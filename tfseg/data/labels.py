@@ -1,4 +1,4 @@
-"""LabelSpec: what a mask value means, decided once for data, metrics, reports and serving."""
+"""LabelSpec: the classes of a data set, which data, metrics, reports and serving share."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class LabelSpec:
     """The classes of a data set and the mask values that stand for them.
 
     Class ids run from 0 to `num_classes - 1` in the order of `names`. Every raw mask value
-    outside `raw_values` is void: it becomes `ignore_index`, and neither loss nor metric sees it.
+    outside `raw_values` is void: it becomes `ignore_index`, which loss and metrics leave out.
 
     Attributes:
         names: Class names; the position is the class id.
-        raw_values: For each class the value that stands for it in the mask files.
-        palette: For each class an RGB colour, 0..255. Empty: `default_palette`.
-        ignore_index: The value of void pixels after mapping; no class id.
-        strict: A raw value that is neither named nor void is an error.
-        void_values: Raw values that are void by intent, besides `ignore_index`: 0 where labels
-            are reduced.
+        raw_values: The value of each class in the mask files; by default its class id.
+        palette: The RGB colour of each class, 0..255; by default `default_palette`.
+        ignore_index: The value of void pixels after mapping; it must not be a class id.
+        strict: Whether a raw value that is neither a class nor void is an error.
+        void_values: Raw values that are void by intent, besides `ignore_index`: 0 if labels are
+            reduced.
 
     Raises:
-        ValueError: No classes, lengths that differ, repeated names or values, or an
-            `ignore_index` that is a class id.
+        ValueError: There are no classes, the lengths differ, names or values repeat, or
+            `ignore_index` is a class id.
     """
 
     names: tuple[str, ...]
@@ -70,7 +70,7 @@ class LabelSpec:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, void not counted."""
+        """Number of classes, without void."""
         return len(self.names)
 
     @property
@@ -85,7 +85,7 @@ class LabelSpec:
 
     @property
     def known_values(self) -> tuple[int, ...]:
-        """Raw values that a mask may hold where labels are strict."""
+        """Raw values that a mask may hold if labels are strict."""
         return (*self.raw_values, *self.void_values, self.ignore_index)
 
     def to_json(self) -> str:
@@ -93,9 +93,9 @@ class LabelSpec:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     def lookup_table(self) -> np.ndarray:
-        """Returns int32 `[max(raw_values) + 2]`: raw value -> class id.
+        """Returns int32 `[max(raw_values) + 2]`, the class id of each raw value.
 
-        The last entry is `ignore_index`: clip larger raw values to it.
+        The last entry is `ignore_index`; larger raw values must be clipped to its position.
         """
         table = np.full(max(self.raw_values) + 2, self.ignore_index, np.int32)
         table[list(self.raw_values)] = np.arange(self.num_classes)
@@ -103,9 +103,10 @@ class LabelSpec:
 
 
 def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Distinct RGB colours, 0..255: hues a golden ratio apart, in three alternating brightnesses.
+    """Returns distinct RGB colours, 0..255, for any number of classes.
 
-    Neighbouring class ids get hues about 222 degrees apart, for any number of classes.
+    The hue advances by the golden ratio, so neighbouring class ids are about 222 degrees apart.
+    Three brightness levels alternate.
     """
     golden_ratio = 0.618033988749895
     colors = []

@@ -16,8 +16,9 @@ class Split:
         examples: `image` uint8 `[height, width, 3]`, `mask` int32 `[height, width]` and `name`
             string scalar; of known cardinality.
         num_examples: Number of examples.
-        digest: One line that identifies the examples and their order. Two equal digests mean the
-            same data, whatever folder it lies in; a resumed run compares them.
+        digest: SHA-256, as hexadecimal digits, that identifies the examples and their order but
+            not the folder they lie in. A folder and a Hugging Face data set hash every byte of
+            their examples; TFDS hashes name, version, split, number of examples and size.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Pure image and mask ops that training, evaluation and serving share."""
+"""Image operations that training, evaluation and serving share."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import dataclasses
 
 import tensorflow as tf
 
-# ImageNet's, which every published SegFormer was trained with.
+# Mean and standard deviation of ImageNet, with which every published SegFormer was trained.
 DEFAULT_MEAN = (0.485, 0.456, 0.406)
 DEFAULT_STD = (0.229, 0.224, 0.225)
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """What happens to an image before the model sees it; saved with the weights.
+    """What is done to an image before the model sees it; saved with the weights.
 
     Attributes:
-        image_size: (height, width) in pixels that images are resized to.
-        mean: Per channel, subtracted from [0, 1] values.
-        std: Per channel, divides what is left.
+        image_size: (height, width) in pixels to which images are resized.
+        mean: Subtracted from each channel of a [0, 1] image.
+        std: Divides each channel afterwards.
     """
 
     image_size: tuple[int, int]
@@ -30,7 +30,7 @@ class Preprocessing:
         image = to_unit_range(image)
         resized = tf.cond(
             tf.reduce_all(tf.shape(image)[-3:-1] == self.image_size),
-            lambda: image,  # resizing it to its own size would take longer than all the rest
+            lambda: image,  # Resizing it to its own size would take longer than all the rest.
             lambda: resize_image(image, self.image_size),
         )
         return self.normalize(tf.ensure_shape(resized, (*image.shape[:-3], *self.image_size, 3)))
@@ -46,16 +46,16 @@ def to_unit_range(image: tf.Tensor) -> tf.Tensor:
 
 
 def resize_image(image: tf.Tensor, size) -> tf.Tensor:
-    """Resizes `[..., height, width, channels]` bilinearly, antialiased where it shrinks.
+    """Resizes an image bilinearly, with antialiasing if it shrinks.
 
-    Antialiasing is what PIL, and with it Hugging Face's SegformerImageProcessor, does.
+    PIL does the same, and so does Hugging Face's SegformerImageProcessor, which uses PIL.
 
     Args:
         image: float32 `[height, width, channels]` or with a leading batch dimension.
         size: int32 (height, width) in pixels.
 
     Returns:
-        float32, the same rank.
+        float32 of the same rank.
     """
     return tf.image.resize(image, size, method="bilinear", antialias=True)
 

@@ -157,7 +157,7 @@ def test_usual_columns_are_found(write, image_key, mask_key):
 
 
 def test_columns_by_flag_through_the_pipeline(write, tmp_path):
-    # `label` has a usual name, but holds numbers.
+    # `label` is a usual name of a mask column, but this one holds numbers.
     folder = write(rows(), "photo", "regions", label=[1, 2, 3, 4])
     names = tmp_path / "names.json"
     names.write_text('{"1": "cat", "2": "dog"}')
@@ -329,7 +329,7 @@ def test_offline_mode_uses_the_copy_in_the_cache(write, tmp_path, closed_hub, of
     files = {"train": [f"{write(rows(3))}/train.parquet"]}
     builder = Parquet(dataset_name="pictures", hash="abc", data_files=files)
     builder.download_and_prepare()
-    # Of a data set without a namespace the Hub's copy lies in the same place without the hash.
+    # A copy from the Hub lies in the same folder, but its name has no hash.
     (configuration,) = (tmp_path / "cache" / "pictures").iterdir()
     configuration.rename(configuration.with_name("default"))
     assert len(load("pictures")) == 3

@@ -2,6 +2,7 @@ import tfseg  # noqa: F401  (sets TF_USE_LEGACY_KERAS before TensorFlow loads)
 
 # isort: split
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_example_is_the_drawn_scene(data_dir):
         index = int(example["name"].decode().removeprefix("shapes_test_"))
         image, mask = shapes_drawing.draw_scene(np.random.default_rng((0, 1, index)))
         np.testing.assert_array_equal(example["mask"], mask)
-        # JPEG at quality 95 on camera noise: measured 2 to 4 grey levels.
+        # JPEG at quality 95 on camera noise: measured 2 to 4 gray levels.
         assert np.abs(example["image"].astype(int) - image).mean() < 6
 
 
@@ -69,9 +70,10 @@ def test_max_examples_takes_the_first(data_dir):
 
 def test_digest_tells_config_split_and_number_of_examples(data_dir):
     def digest(split="train", **options):
-        return shapes.load(split, data_dir=data_dir, config="tiny", **options).digest
+        split = shapes.load(split, data_dir=data_dir, config="tiny", **options)
+        assert re.fullmatch("[0-9a-f]{64}", split.digest)
+        return split.digest
 
-    assert digest().startswith("shapes/tiny/1.0.0 train: 16 examples of a data set of ")
     assert digest() == digest()
     assert len({digest(), digest("test"), digest("train[:8]"), digest(max_examples=8)}) == 4
 

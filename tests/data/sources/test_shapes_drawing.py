@@ -67,7 +67,7 @@ def test_void_lies_between_different_classes(scenes):
 def test_void_band_is_thinner_than_three_pixels(scenes):
     void = scenes[1] == VOID_VALUE
     blocks = np.lib.stride_tricks.sliding_window_view(void, (3, 3), axis=(1, 2)).all((-1, -2))
-    # Such blocks are where two outlines meet: measured, 0.1 % of all void.
+    # Such blocks lie where two outlines meet; measured, they are 0.1 % of all void pixels.
     assert blocks.sum() < 0.02 * void.sum()
 
 
@@ -144,9 +144,9 @@ def test_star_distance_is_negative_inside():
 
 
 def test_drawing_is_the_one_of_this_version():
-    """Prepared copies are reused: new numbers here ask for a new `Shapes.VERSION`."""
+    """If the drawing changes, raise `Shapes.VERSION`, because prepared copies are reused."""
     image, mask = shapes_drawing.draw_scene(np.random.default_rng((0, 0, 0)))
     np.testing.assert_allclose(image.mean((0, 1)), [141.2, 123.6, 144.7], atol=0.5)
     counts = np.bincount(mask.ravel(), minlength=256)[[*range(NUM_CLASSES), VOID_VALUE]]
-    # Rounding differs between processors, so a pixel may change sides.
+    # Rounding differs between processors, so a few pixels may change class.
     np.testing.assert_allclose(counts, [7898, 0, 2533, 583, 0, 4019, 1351], atol=10)

@@ -24,7 +24,7 @@ from tfseg.errors import UserError
 
 TRAIN = ("Abyssinian_100", "beagle_7", "pug_52")
 TEST = ("Abyssinian_201", "pug_63")
-BAD = "pug_52"  # its mask holds the value 7 and, in the second set of archives, misses a row
+BAD = "pug_52"  # In the second set of archives its mask misses a row.
 HEAD_BOX = (
     "<annotation><size><width>{width}</width><height>{height}</height></size><object><bndbox>"
     "<xmin>2</xmin><ymin>3</ymin><xmax>9</xmax><ymax>8</ymax></bndbox></object></annotation>"
@@ -37,7 +37,7 @@ def size_of(name):
 
 
 def trimap_of(name):
-    """Stripes of 1, 2 and 3, which begin at another value for each name."""
+    """Returns stripes of 1, 2 and 3; the length of the name decides the first value."""
     height, width = size_of(name)
     rows = np.arange(height)[:, None] // 4 + len(name)
     return np.broadcast_to(1 + rows % 3, (height, width)).astype(np.uint8).copy()
@@ -50,7 +50,7 @@ def encode(array, file_format):
 
 
 def write_tar(path, files):
-    with tarfile.open(path, "w") as archive:  # plain tar, whatever its name says
+    with tarfile.open(path, "w") as archive:  # As the real .tar.gz files, plain tar.
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
@@ -190,7 +190,6 @@ def test_digest_tells_version_split_and_number_of_examples(data_dir):
     def digest(path="oxford_iiit_pet", split="train", **options):
         return tfds.load(path, split, data_dir=data_dir, **options).digest
 
-    assert digest().startswith("oxford_iiit_pet/4.0.0 train: 3 examples of a data set of ")
     assert digest() == digest("oxford_iiit_pet:4.0.0")
     others = [digest(split="test"), digest(split="train[:2]"), digest(max_examples=2)]
     assert len({digest(), *others}) == 4

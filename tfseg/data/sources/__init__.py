@@ -1,4 +1,4 @@
-"""Where examples come from: one module for each kind of source."""
+"""Where examples come from: one module per kind of source, and the check that two of them share."""
 
 from tfseg import lazy_door
 

@@ -1,9 +1,9 @@
-"""Draws the scenes of the `shapes` data set: textured shapes in a photograph's light, NumPy only.
+"""Draws the scenes of the `shapes` data set with NumPy: textured shapes in uneven light.
 
-Outlines are signed distances in pixels (negative inside), so that edges are antialiased and the
-void band along them has an exact width without drawing anything at a larger size
-(https://iquilezles.org/articles/distfunctions2d/). A class is told by its outline and surface:
-the colours of objects and backgrounds are drawn from one distribution.
+Outlines are signed distances in pixels, negative inside. They give antialiased edges and a void
+band of exact width without drawing at a larger size
+(https://iquilezles.org/articles/distfunctions2d/). A class differs from the others in outline and
+surface, not in colour: all colours come from one distribution.
 
 The canvas is float32 `[3, height, width]`, because NumPy broadcasts over a last axis of three
 20 times slower than over the first.
@@ -24,11 +24,11 @@ CLASS_NAMES = ("background", "disk", "square", "triangle", "star", "ring")
 VOID_VALUE = 255
 IMAGE_SIZE = 128
 
-# Half the width of the void band in pixels. Diagonal neighbours are 1.41 pixels apart, so from
-# 0.71 on no pixel of an object touches a pixel of what lies behind it.
+# Half the width of the void band in pixels. Diagonal neighbours are 1.41 pixels apart, so with at
+# least 0.71 no pixel of an object touches a pixel of what lies behind it.
 VOID_HALF_WIDTH = 0.75
 
-# Ring's hole and tube, in circumradii.
+# Radius of the middle of the ring's tube, and half the tube's width, in circumradii.
 _RING_MIDDLE = 0.7
 _RING_HALF_WIDTH = 0.3
 
@@ -39,7 +39,7 @@ class Light:
 
     direction: np.ndarray  # float32 [2], unit vector (x, y) in the image towards the light
     shadow_length: float  # offset of the shadows, pixels
-    shadow_strength: float  # share of the light a shadow takes, 0..1
+    shadow_strength: float  # fraction of the light that a shadow takes away, 0..1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ def draw_scene(
     """Draws one scene of three to six objects, later ones in front of earlier ones.
 
     Args:
-        rng: Source of all that is random in the scene: same state, same scene.
+        rng: The only source of randomness, so the same state gives the same scene.
         image_size: Height and width of the scene, pixels.
 
     Returns:
@@ -103,7 +103,7 @@ def star_distance(
 
 
 def _length(x, y):
-    return np.sqrt(x * x + y * y)  # a quarter of the time of np.hypot
+    return np.sqrt(x * x + y * y)  # takes a quarter of the time of np.hypot
 
 
 def _disk_distance(x, y, radius):
@@ -134,7 +134,7 @@ def _flat(x, y, radius, light):
 
 
 def _relief(normal_x, normal_y, light):
-    """Shading of a round surface: diffuse factor and white highlight, Lambert and Phong."""
+    """Returns the diffuse factor (Lambert) and the white highlight (Phong) of a round surface."""
     normal_z = np.sqrt(np.maximum(1 - normal_x**2 - normal_y**2, 0))
     towards = normal_x * light.direction[0] + normal_y * light.direction[1]
     lit = np.clip(0.7 * towards + 0.7 * normal_z, 0, 1)
@@ -144,9 +144,9 @@ def _relief(normal_x, normal_y, light):
 @dataclasses.dataclass(frozen=True)
 class _ShapeStyle:
     distance: Callable  # (x, y, radius) -> signed distance, pixels
-    pattern: Callable  # (x, y, rng) -> share of the second colour, 0..1
+    pattern: Callable  # (x, y, rng) -> fraction of the second colour, 0..1
     shading: Callable  # (x, y, radius, light) -> diffuse factor, highlight
-    scale: float  # circumradius over a disk's, for similar areas
+    scale: float  # circumradius relative to a disk's, so that areas are similar
 
 
 def _polygon(points):
@@ -168,7 +168,7 @@ _STYLES = (
 
 
 def _draw_object(canvas, mask, class_id, light, rng):
-    """Draws one object over `canvas` and `mask`, uint8 `[height, width]`, both in place."""
+    """Draws one object on `canvas` and on `mask`, uint8 `[height, width]`, both in place."""
     style = _STYLES[class_id - 1]
     pose = _draw_pose(rng, style.scale, mask.shape[0])
     window, x, y = _window_around(pose, light.shadow_length, mask.shape[0])
@@ -199,7 +199,7 @@ def _window_around(pose, margin, image_size):
 
 
 def _cast_shadow(patch, style, pose, light, x, y):
-    """Darkens `patch` in place where the object keeps the light away, with a soft edge."""
+    """Darkens `patch` in place where the object blocks the light, with a soft edge."""
     offset = light.shadow_length * light.direction
     x, y = shapes_patterns.rotate(x + offset[0], y + offset[1], pose.rotation)
     distance = style.distance(x, y, pose.radius)
@@ -223,7 +223,7 @@ def _draw_light(rng):
 
 
 def _photograph(canvas, light, rng):
-    """Lights the scene unevenly and takes its picture: lens, then sensor; uint8."""
+    """Returns a uint8 photograph of the scene: uneven light, then blur, then sensor noise."""
     image_size = canvas.shape[-1]
     x = np.linspace(-1, 1, image_size, dtype=np.float32)[None, :]
     y = x.T
@@ -237,7 +237,7 @@ def _photograph(canvas, light, rng):
 
 
 def _blur(image, side_weight):
-    """Three-pixel blur along both axes; a `side_weight` of 0.25 is the binomial kernel."""
+    """Blurs over three pixels along both axes; a `side_weight` of 0.25 is the binomial kernel."""
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = padded[:, 1:-1]
     rows = rows + side_weight * (padded[:, :-2] + padded[:, 2:] - 2 * rows)
