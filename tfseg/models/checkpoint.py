@@ -1,4 +1,4 @@
-"""SegFormer folders: find them, read their configuration, write them."""
+"""SegFormer folders: find them and read their configuration."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import json
 import tempfile
 
 from etils import epath
-from safetensors.numpy import save as serialize
-from transformers import SegformerConfig, TFSegformerForSemanticSegmentation
+from transformers import SegformerConfig
 
-from tfseg import files
 from tfseg.data.labels import DEFAULT_IGNORE_INDEX, LabelSpec
 from tfseg.data.transforms import DEFAULT_MEAN, DEFAULT_STD, Preprocessing
 from tfseg.errors import UserError
-from tfseg.models.weights import SAFETENSORS_FILE, WEIGHT_FILES, damaged_file, pytorch_state
+from tfseg.models.weights import WEIGHT_FILES, damaged_file
 
 _HUB_TIMEOUT_SECONDS = 5
 
@@ -174,28 +172,3 @@ def read_preprocessing(
         tuple(values.get("image_mean", DEFAULT_MEAN)),
         tuple(values.get("image_std", DEFAULT_STD)),
     )
-
-
-def save(
-    network: TFSegformerForSemanticSegmentation, preprocessing: Preprocessing, folder: str
-) -> None:
-    """Writes `config.json`, `preprocessor_config.json` and PyTorch-layout `model.safetensors`."""
-    config = {**network.config.to_dict(), "architectures": ["SegformerForSemanticSegmentation"]}
-    height, width = preprocessing.image_size
-    processor = {
-        "image_processor_type": "SegformerImageProcessor",
-        "do_resize": True,
-        "size": {"height": height, "width": width},
-        "resample": 2,  # PIL's bilinear
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(preprocessing.mean),
-        "image_std": list(preprocessing.std),
-        "do_reduce_labels": False,
-    }
-    target = epath.Path(folder)
-    for name, values in (("config.json", config), ("preprocessor_config.json", processor)):
-        files.write_atomically(target / name, json.dumps(values, indent=2) + "\n")
-    weights = serialize(pytorch_state(network), metadata={"format": "pt"})
-    files.write_atomically(target / SAFETENSORS_FILE, weights)

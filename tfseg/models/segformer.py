@@ -17,7 +17,7 @@ from transformers.models.segformer import modeling_tf_segformer as hf
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing, resize_logits
 from tfseg.errors import UserError
-from tfseg.models import checkpoint, initializers, weights
+from tfseg.models import checkpoint, initializers, saving, weights
 from tfseg.models.network import use_exact_layers
 
 # Table 6 of the paper: channels a stage, blocks a stage, channels of the decode head.
@@ -173,10 +173,13 @@ def load_model(
 def save_model(model: Segformer, folder: str) -> None:
     """Writes a Hugging Face folder that PyTorch transformers, tfseg and the Hub open.
 
-    `config.json`, `preprocessor_config.json` and `model.safetensors` in PyTorch's names and
-    layout, each under a temporary name first.
+    It holds `config.json`, `preprocessor_config.json` and `model.safetensors` in PyTorch's names
+    and layout. A kill leaves the old model or the new one, see `saving.save`.
+
+    Raises:
+        UserError: The folder holds another model; nothing in it is touched.
     """
-    checkpoint.save(model.network, model.preprocessing, folder)
+    saving.save(model.network, model.preprocessing, folder)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,104 @@
+"""Writes SegFormer folders in Hugging Face's format."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from etils import epath
+from safetensors.numpy import save as serialize
+from transformers import SegformerConfig, TFSegformerForSemanticSegmentation
+
+from tfseg import files
+from tfseg.data.transforms import Preprocessing
+from tfseg.errors import UserError
+from tfseg.models.checkpoint import read_config, read_preprocessing
+from tfseg.models.weights import SAFETENSORS_FILE, pytorch_state
+
+# What a configuration tells about its file rather than about the model.
+_ABOUT_THE_FILE = {"transformers_version", "_name_or_path", "torch_dtype", "dtype", "architectures"}
+
+
+def save(
+    network: TFSegformerForSemanticSegmentation, preprocessing: Preprocessing, folder: str
+) -> None:
+    """Writes `config.json`, `preprocessor_config.json` and PyTorch-layout `model.safetensors`.
+
+    Whatever moment a kill picks, a reader finds one whole model, the old or the new. A folder
+    cannot be replaced by one rename, `gs://` cannot rename folders, and symbolic links break
+    `cp -r`. But one file can be replaced by one rename, so:
+
+    - In a folder without `config.json`, that file is written last: no reader takes a folder
+      without it for a model.
+    - In a folder that holds the same model (the same configuration, classes and preprocessing,
+      with other weights), `model.safetensors` alone is replaced.
+    - A folder that holds another model is refused, because it would take two renames.
+
+    Args:
+        network: Gives the configuration and the weights.
+        preprocessing: What the model expects to have been done to an image.
+        folder: Local or `gs://` folder; created if it is missing.
+
+    Raises:
+        UserError: The folder holds another model; nothing in it is touched.
+    """
+    target = epath.Path(folder)
+    if (target / "config.json").exists():
+        _check_same_model(target, network.config, preprocessing)
+        _write_weights(target, network)
+        return
+    _write_json(target / "preprocessor_config.json", _processor_values(preprocessing))
+    _write_weights(target, network)
+    architectures = ["SegformerForSemanticSegmentation"]
+    config = {**network.config.to_dict(), "architectures": architectures}
+    _write_json(target / "config.json", config)
+
+
+def _check_same_model(
+    folder: epath.Path, config: SegformerConfig, preprocessing: Preprocessing
+) -> None:
+    saved, mine = _model_facts(read_config(folder)), _model_facts(config)
+    names = saved.keys() | mine.keys()
+    differences = sorted(name for name in names if saved.get(name) != mine.get(name))
+    if differences:
+        difference = f"its config.json differs in {', '.join(differences)}"
+    elif read_preprocessing(folder) != preprocessing:
+        difference = "its preprocessor_config.json differs"
+    else:
+        return
+    raise UserError(
+        f"{folder} holds another model ({difference}); save to another folder, or remove that one"
+    )
+
+
+def _model_facts(config: SegformerConfig) -> dict[str, Any]:
+    """Returns what a configuration says about the model, as it would be read from its file."""
+    # Keys that this release of transformers does not know come from another one.
+    known = SegformerConfig().to_dict().keys() - _ABOUT_THE_FILE | {"palette"}
+    values = SegformerConfig.from_dict(json.loads(json.dumps(config.to_dict()))).to_dict()
+    return {name: value for name, value in values.items() if name in known}
+
+
+def _processor_values(preprocessing: Preprocessing) -> dict[str, Any]:
+    height, width = preprocessing.image_size
+    return {
+        "image_processor_type": "SegformerImageProcessor",
+        "do_resize": True,
+        "size": {"height": height, "width": width},
+        "resample": 2,  # PIL's bilinear
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(preprocessing.mean),
+        "image_std": list(preprocessing.std),
+        "do_reduce_labels": False,
+    }
+
+
+def _write_json(path: epath.Path, values: dict[str, Any]) -> None:
+    files.write_atomically(path, json.dumps(values, indent=2) + "\n")
+
+
+def _write_weights(folder: epath.Path, network: TFSegformerForSemanticSegmentation) -> None:
+    weights = serialize(pytorch_state(network), metadata={"format": "pt"})
+    files.write_atomically(folder / SAFETENSORS_FILE, weights)
