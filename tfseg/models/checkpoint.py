@@ -10,7 +10,6 @@ from etils import epath
 from transformers import SegformerConfig
 
 from tfseg.data.labels import DEFAULT_IGNORE_INDEX, LabelSpec
-from tfseg.data.transforms import DEFAULT_MEAN, DEFAULT_STD, Preprocessing
 from tfseg.errors import UserError
 from tfseg.models.weights import WEIGHT_FILES, damaged_file
 
@@ -147,28 +146,3 @@ def read_labels(config: SegformerConfig) -> LabelSpec:
     ignore_index = getattr(config, "semantic_loss_ignore_index", DEFAULT_IGNORE_INDEX)
     is_class = 0 <= ignore_index < len(names)
     return LabelSpec(names, palette=palette, ignore_index=-1 if is_class else ignore_index)
-
-
-def read_preprocessing(
-    folder: epath.Path, image_size: tuple[int, int] | None = None
-) -> Preprocessing:
-    """Reads `preprocessor_config.json`; ImageNet's figures and 512x512 where there is none.
-
-    Args:
-        folder: Checkpoint folder.
-        image_size: (height, width) in pixels instead of the saved one.
-    """
-    path = folder / "preprocessor_config.json"
-    try:
-        values = json.loads(path.read_text()) if path.exists() else {}
-        size = values.get("size", 512)
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise damaged_file(path, error) from error
-    if isinstance(size, dict):
-        size = size.get("shortest_edge") or (size["height"], size["width"])
-    saved_size = (size, size) if isinstance(size, int) else tuple(size)
-    return Preprocessing(
-        image_size or saved_size,
-        tuple(values.get("image_mean", DEFAULT_MEAN)),
-        tuple(values.get("image_std", DEFAULT_STD)),
-    )

@@ -12,7 +12,8 @@ from transformers import SegformerConfig, TFSegformerForSemanticSegmentation
 from tfseg import files
 from tfseg.data.transforms import Preprocessing
 from tfseg.errors import UserError
-from tfseg.models.checkpoint import read_config, read_preprocessing
+from tfseg.models import image_processor
+from tfseg.models.checkpoint import read_config
 from tfseg.models.weights import SAFETENSORS_FILE, pytorch_state
 
 # What a configuration tells about its file rather than about the model.
@@ -47,11 +48,11 @@ def save(
         _check_same_model(target, network.config, preprocessing)
         _write_weights(target, network)
         return
-    _write_json(target / "preprocessor_config.json", _processor_values(preprocessing))
+    image_processor.write_preprocessing(target, preprocessing)
     _write_weights(target, network)
     architectures = ["SegformerForSemanticSegmentation"]
     config = {**network.config.to_dict(), "architectures": architectures}
-    _write_json(target / "config.json", config)
+    files.write_atomically(target / "config.json", json.dumps(config, indent=2) + "\n")
 
 
 def _check_same_model(
@@ -62,7 +63,7 @@ def _check_same_model(
     differences = sorted(name for name in names if saved.get(name) != mine.get(name))
     if differences:
         difference = f"its config.json differs in {', '.join(differences)}"
-    elif read_preprocessing(folder) != preprocessing:
+    elif image_processor.read_preprocessing(folder) != preprocessing:
         difference = "its preprocessor_config.json differs"
     else:
         return
@@ -77,26 +78,6 @@ def _model_facts(config: SegformerConfig) -> dict[str, Any]:
     known = SegformerConfig().to_dict().keys() - _ABOUT_THE_FILE | {"palette"}
     values = SegformerConfig.from_dict(json.loads(json.dumps(config.to_dict()))).to_dict()
     return {name: value for name, value in values.items() if name in known}
-
-
-def _processor_values(preprocessing: Preprocessing) -> dict[str, Any]:
-    height, width = preprocessing.image_size
-    return {
-        "image_processor_type": "SegformerImageProcessor",
-        "do_resize": True,
-        "size": {"height": height, "width": width},
-        "resample": 2,  # PIL's bilinear
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(preprocessing.mean),
-        "image_std": list(preprocessing.std),
-        "do_reduce_labels": False,
-    }
-
-
-def _write_json(path: epath.Path, values: dict[str, Any]) -> None:
-    files.write_atomically(path, json.dumps(values, indent=2) + "\n")
 
 
 def _write_weights(folder: epath.Path, network: TFSegformerForSemanticSegmentation) -> None:

@@ -17,7 +17,7 @@ from transformers.models.segformer import modeling_tf_segformer as hf
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing, resize_logits
 from tfseg.errors import UserError
-from tfseg.models import checkpoint, initializers, saving, weights
+from tfseg.models import checkpoint, image_processor, initializers, saving, weights
 from tfseg.models.network import use_exact_layers
 
 # Table 6 of the paper: channels a stage, blocks a stage, channels of the decode head.
@@ -123,7 +123,7 @@ def build_model(
     else:
         folder = checkpoint.find_folder(init_from, revision, flag="init_from")
         config = checkpoint.read_config(folder)
-        preprocessing = checkpoint.read_preprocessing(folder, image_size)
+        preprocessing = Preprocessing(image_size, *image_processor.read_normalization(folder))
     checkpoint.set_labels(config, labels)
     if drop_path_rate is not None:
         config.drop_path_rate = drop_path_rate
@@ -163,7 +163,7 @@ def load_model(
     model = Segformer(
         config,
         checkpoint.read_labels(config),
-        checkpoint.read_preprocessing(folder, image_size),
+        image_processor.read_preprocessing(folder, image_size),
         precision=precision,
     )
     weights.load_weights(model.network, folder, allow_fresh_head=False)
