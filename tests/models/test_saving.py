@@ -1,5 +1,6 @@
 """A saved folder is one whole model, the old or the new, whatever moment a kill picks."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -8,13 +9,15 @@ import textwrap
 import numpy as np
 import pytest
 import tensorflow as tf
+from safetensors.numpy import load_file
 
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
-from tfseg.models import segformer
+from tfseg.models import checkpoint, segformer
 
 LABELS = LabelSpec(("sky", "road", "tree", "car", "person"))
 IMAGE_SIZE = (32, 64)
+SHIFT = 1.0  # of the classifier's bias, between the old weights and the new ones
 MOMENTS = ("with half a file", "before a rename", "after a rename")
 
 # Builds a model once, and then forks a process for each folder, which dies in the middle of saving.
@@ -57,49 +60,71 @@ PROGRAM = """
 """
 
 
-def save_and_die(init_from, shift, cases):
-    """Saves into each folder of `cases` and dies at its moment of its n-th rename."""
-    arguments = ["|".join(map(str, case)) for case in cases]
-    program = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(init_from), str(shift)]
+@pytest.fixture(scope="module")
+def killed(reference_dir, tmp_path_factory):
+    """By what is written: (folder, moment, n) of saves that died at that moment of rename n."""
+    root = tmp_path_factory.mktemp("killed")
+    counts = {"first save": (1, 2, 3), "weights": (1,), "label and weights": (1, 2)}
+    cases = {
+        name: [(root / f"{name} {m} {n}", m, n) for m in MOMENTS for n in numbers]
+        for name, numbers in counts.items()
+    }
+    for name in ("weights", "label and weights"):
+        for folder, *_ in cases[name]:
+            segformer.save_model(build(reference_dir), str(folder))
+    for folder, *_ in cases["label and weights"]:
+        path = folder / "config.json"
+        path.write_text(path.read_text().replace('"float32"', '"float16"'))
+    arguments = ["|".join(map(str, case)) for group in cases.values() for case in group]
+    program = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(reference_dir), str(SHIFT)]
     subprocess.run([*program, *arguments], check=True)
+    return cases
 
 
 def read_bias(folder):
-    model = segformer.load_model(str(folder))
-    return model.network.decode_head.classifier.bias.numpy()
+    return load_file(folder / "model.safetensors")["decode_head.classifier.bias"]
 
 
+@functools.cache
 def build(reference_dir):
+    """Builds a model with the reference's weights; tests must not change it."""
     return segformer.build_model(LABELS, IMAGE_SIZE, init_from=str(reference_dir))
+
+
+@functools.cache
+def build_shifted(reference_dir):
+    """The same model with other weights."""
+    model = segformer.build_model(LABELS, IMAGE_SIZE, init_from=str(reference_dir))
+    model.network.decode_head.classifier.bias.assign_add(tf.fill([5], SHIFT))
+    return model
 
 
 def snapshot(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_kill_in_a_first_save_leaves_no_model_or_a_whole_one(reference_dir, tmp_path):
-    cases = [(tmp_path / f"{m}-{n}", m, n) for m in MOMENTS for n in (1, 2, 3)]
-    save_and_die(reference_dir, 1.0, cases)
-    whole = [(moment, n) for folder, moment, n in cases if (folder / "config.json").exists()]
-    assert whole == [("after a rename", 3)]
-    expected = read_bias(reference_dir) + 1.0
-    np.testing.assert_array_equal(read_bias(cases[-1][0]), expected)
+def test_a_kill_in_a_first_save_leaves_no_model_or_a_whole_one(killed, reference_dir):
+    cases = killed["first save"]
+    whole = [case for case in cases if (case[0] / "config.json").exists()]
+    assert whole == [cases[-1]]
+    assert cases[-1][1:] == ("after a rename", 3)
+    np.testing.assert_array_equal(read_bias(cases[-1][0]), read_bias(reference_dir) + SHIFT)
+    assert segformer.load_model(str(cases[-1][0])).labels == LABELS
     # The next save is not disturbed by what is left.
-    model = build(reference_dir)
     for folder, *_ in cases:
-        segformer.save_model(model, str(folder))
+        segformer.save_model(build(reference_dir), str(folder))
         np.testing.assert_array_equal(read_bias(folder), read_bias(reference_dir))
 
 
-def test_a_kill_while_weights_are_replaced_leaves_the_old_or_the_new_ones(reference_dir, tmp_path):
-    cases = [(tmp_path / moment, moment, 1) for moment in MOMENTS]
-    model = build(reference_dir)
-    for folder, *_ in cases:
-        segformer.save_model(model, str(folder))
-    save_and_die(reference_dir, 1.0, cases)
-    for (folder, *_), shift in zip(cases, (0.0, 0.0, 1.0), strict=True):
-        np.testing.assert_array_equal(read_bias(folder), read_bias(reference_dir) + shift)
-        assert segformer.load_model(str(folder)).preprocessing == model.preprocessing
+@pytest.mark.parametrize("name", ["weights", "label and weights"])
+def test_a_kill_in_a_later_save_leaves_the_old_or_the_new_weights(killed, reference_dir, name):
+    for folder, moment, n in killed[name]:
+        is_new = (moment, n) == (killed[name][-1][1:])
+        expected = read_bias(reference_dir) + (SHIFT if is_new else 0)
+        np.testing.assert_array_equal(read_bias(folder), expected)
+        assert checkpoint.read_labels(checkpoint.read_config(folder)) == LABELS
+    loaded = segformer.load_model(str(folder))
+    assert loaded.preprocessing == build(reference_dir).preprocessing
 
 
 def other_labels(reference_dir):
@@ -139,8 +164,7 @@ def test_another_model_is_refused_and_stays_untouched(
 def test_a_folder_of_another_transformers_release_still_counts_as_the_same_model(
     reference_dir, tmp_path
 ):
-    model = build(reference_dir)
-    segformer.save_model(model, str(tmp_path))
+    segformer.save_model(build(reference_dir), str(tmp_path))
     path = tmp_path / "config.json"
     values = json.loads(path.read_text())
     values["transformers_version"] = "4.30.0"
@@ -149,7 +173,33 @@ def test_a_folder_of_another_transformers_release_still_counts_as_the_same_model
     values["a_setting_that_went"] = 3
     path.write_text(json.dumps(values))
     before = path.read_bytes()
-    model.network.decode_head.classifier.bias.assign_add(tf.ones(5))
-    segformer.save_model(model, str(tmp_path))
+    segformer.save_model(build_shifted(reference_dir), str(tmp_path))
     assert path.read_bytes() == before
-    np.testing.assert_array_equal(read_bias(tmp_path), read_bias(reference_dir) + 1.0)
+    np.testing.assert_array_equal(read_bias(tmp_path), read_bias(reference_dir) + SHIFT)
+
+
+@pytest.mark.parametrize("key", ["torch_dtype", "dtype"])
+def test_weights_are_saved_under_the_label_that_they_have(
+    write_folder, reference_state, tmp_path, key
+):
+    half = {
+        name: array.astype(np.float16) if array.dtype == np.float32 else array
+        for name, array in reference_state.items()
+    }
+    folder = write_folder(tmp_path / "half", half, **{key: "float16"})
+    model = segformer.load_model(str(folder))
+    for target in (tmp_path / "new", folder):
+        segformer.save_model(model, str(target))
+        values = json.loads((target / "config.json").read_text())
+        assert values["torch_dtype"] == "float32"
+        assert "dtype" not in values
+        _, dtypes = read_header(target / "model.safetensors")
+        assert dtypes == {"F32", "I64"}
+
+
+def read_header(path):
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    metadata = header.pop("__metadata__")
+    return metadata, {entry["dtype"] for entry in header.values()}

@@ -32,7 +32,8 @@ def save(
     - In a folder without `config.json`, that file is written last: no reader takes a folder
       without it for a model.
     - In a folder that holds the same model (the same configuration, classes and preprocessing,
-      with other weights), `model.safetensors` alone is replaced.
+      with other weights), `model.safetensors` alone is replaced. If the configuration promises
+      weights of another dtype, it is replaced first; the old weights load under either label.
     - A folder that holds another model is refused, because it would take two renames.
 
     Args:
@@ -46,13 +47,13 @@ def save(
     target = epath.Path(folder)
     if (target / "config.json").exists():
         _check_same_model(target, network.config, preprocessing)
+        if not _is_labelled_float32(target):
+            _write_config(target, network.config)
         _write_weights(target, network)
         return
     image_processor.write_preprocessing(target, preprocessing)
     _write_weights(target, network)
-    architectures = ["SegformerForSemanticSegmentation"]
-    config = {**network.config.to_dict(), "architectures": architectures}
-    files.write_atomically(target / "config.json", json.dumps(config, indent=2) + "\n")
+    _write_config(target, network.config)
 
 
 def _check_same_model(
@@ -78,6 +79,19 @@ def _model_facts(config: SegformerConfig) -> dict[str, Any]:
     known = SegformerConfig().to_dict().keys() - _ABOUT_THE_FILE | {"palette"}
     values = SegformerConfig.from_dict(json.loads(json.dumps(config.to_dict()))).to_dict()
     return {name: value for name, value in values.items() if name in known}
+
+
+def _is_labelled_float32(folder: epath.Path) -> bool:
+    values = json.loads((folder / "config.json").read_text())
+    return {values.get(name) for name in ("torch_dtype", "dtype")} <= {"float32", None}
+
+
+def _write_config(folder: epath.Path, config: SegformerConfig) -> None:
+    values = config.to_dict()
+    values.pop("dtype", None)  # newer releases of transformers read `torch_dtype` too
+    values["torch_dtype"] = "float32"
+    values["architectures"] = ["SegformerForSemanticSegmentation"]
+    files.write_atomically(folder / "config.json", json.dumps(values, indent=2) + "\n")
 
 
 def _write_weights(folder: epath.Path, network: TFSegformerForSemanticSegmentation) -> None:
