@@ -19,7 +19,6 @@ from tfseg.training import optimizers
 def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
     """Returns a function that does a training step in a precision and returns the loss."""
     model = segformer.load_model(str(folder), precision=variant)
-    model.upsample_logits = False  # the loss resizes them
     schedule = optimizers.build_schedule(
         "constant", learning_rate=LEARNING_RATE, total_steps=1, warmup_steps=0
     )
