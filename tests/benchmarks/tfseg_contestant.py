@@ -24,7 +24,6 @@ def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
         variant: The precision.
     """
     model = segformer.load_model(str(folder), precision=variant)
-    model.upsample_logits = False  # the loss resizes them
     schedule = optimizers.build_schedule(
         "constant", learning_rate=LEARNING_RATE, total_steps=1, warmup_steps=0
     )

@@ -11,7 +11,6 @@ import pytest
 from transformers import SegformerConfig
 
 from tfseg.data.labels import LabelSpec
-from tfseg.data.transforms import DEFAULT_MEAN, DEFAULT_STD
 from tfseg.errors import UserError
 from tfseg.models import checkpoint, segformer
 
@@ -81,34 +80,6 @@ def test_an_ignore_index_that_is_a_class_id_does_not_keep_a_checkpoint_from_load
 def test_a_name_of_two_classes_does_not_keep_a_checkpoint_from_loading():
     config = SegformerConfig(id2label={0: "crane", 1: "road", 2: "crane"})
     assert checkpoint.read_labels(config).names == ("crane", "road", "crane (2)")
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        (640, (640, 640)),
-        ({"height": 480, "width": 360}, (480, 360)),
-        ({"shortest_edge": 224}, (224, 224)),
-        ([96, 128], (96, 128)),
-        (None, (512, 512)),
-    ],
-)
-def test_preprocessing_sizes_of_every_age_are_read(size, expected, tmp_path):
-    from etils import epath
-
-    values = {"image_mean": [0.1, 0.2, 0.3]} | ({} if size is None else {"size": size})
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
-    read = checkpoint.read_preprocessing(epath.Path(tmp_path))
-    assert read.image_size == expected
-    assert read.mean == (0.1, 0.2, 0.3)
-    assert read.std == DEFAULT_STD
-    assert checkpoint.read_preprocessing(epath.Path(tmp_path), (8, 9)).image_size == (8, 9)
-
-
-def test_a_folder_without_a_processor_gets_imagenets_figures(reference_dir):
-    preprocessing = segformer.load_model(str(reference_dir)).preprocessing
-    assert preprocessing.image_size == (512, 512)
-    assert (preprocessing.mean, preprocessing.std) == (DEFAULT_MEAN, DEFAULT_STD)
 
 
 # Finding: folders and the Hub.

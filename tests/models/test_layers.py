@@ -418,6 +418,29 @@ def test_dense_of_gelu_equals_keras_dense_of_tensorflows_gelu(shape, is_compiled
         np.testing.assert_allclose(each.numpy(), other.numpy(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("build", "unused"),
+    [
+        (lambda **options: layers.Dense(4, **options), {"activation": "relu"}),
+        (lambda **options: layers.Dense(4, **options), {"use_bias": False}),
+        (lambda **options: layers.Dense(4, **options), {"kernel_regularizer": "l2"}),
+        (lambda **options: layers.GeluDense(4, **options), {"activation": "relu"}),
+        (lambda **options: layers.PointwiseConv(4, **options), {"kernel_size": 3}),
+        (lambda **options: layers.PointwiseConv(4, **options), {"strides": 2}),
+        (lambda **options: layers.PointwiseConv(4, **options), {"data_format": "channels_first"}),
+        (lambda **options: layers.LayerNorm(epsilon=1e-5, **options), {"axis": 1}),
+        (lambda **options: layers.LayerNorm(epsilon=1e-5, **options), {"center": False}),
+        (lambda **options: layers.DropPath(0.1, **options), {"seed": 1}),
+        (lambda **options: layers.DepthwiseConv(4, **options), {"use_bias": False}),
+        (lambda **options: layers.FusedDecodeHead(SegformerConfig(), **options), {"units": 4}),
+    ],
+)
+def test_a_layer_refuses_arguments_that_it_does_not_use(build, unused):
+    assert build(name="layer").name == "layer"
+    with pytest.raises(TypeError, match=next(iter(unused))):
+        build(**unused)
+
+
 NO_RATES = {
     "drop_path_rate": 0.0,
     "classifier_dropout_prob": 0.0,

@@ -56,7 +56,6 @@ def draw_batch(seed, count=8):
 def compile_for_training(model, *, steps=STEPS, jit_compile=False):
     schedule = optimizers.build_schedule("polynomial", learning_rate=3e-3, total_steps=steps)
     optimizer = optimizers.build_optimizer(schedule, weight_decay=0.01, gradient_clip_norm=1.0)
-    model.upsample_logits = False
     loss = SegmentationCrossEntropy(LABELS.ignore_index)
     model.compile(optimizer, loss, jit_compile=jit_compile)
 
@@ -197,7 +196,6 @@ def loss_on_shapes(precision):
     checkpoint.set_labels(config, spec.labels)
     model = segformer.Segformer(config, spec.labels, preprocessing, precision=precision)
     initializers.initialize(model.network, seed=0)
-    model.upsample_logits = False
     # A larger rate makes training so sensitive that any rounding moves the loss by some percent.
     schedule = optimizers.build_schedule("polynomial", learning_rate=2e-4, total_steps=STEPS)
     optimizer = optimizers.build_optimizer(schedule, weight_decay=0.01, gradient_clip_norm=1.0)

@@ -84,13 +84,6 @@ def test_a_call_gives_logits_at_the_images_size(model, reference, case):
     np.testing.assert_allclose(logits.numpy(), resized.numpy(), atol=1e-6)
 
 
-def test_upsampling_can_be_left_to_the_loss(reference_dir, reference):
-    model = segformer.load_model(str(reference_dir))
-    model.upsample_logits = False
-    images, _ = case_of(reference, "even")
-    np.testing.assert_array_equal(model(images).numpy(), model.quarter_logits(images).numpy())
-
-
 def count_weights(backbone):
     labels = LabelSpec(tuple(f"class {index}" for index in range(150)))
     model = segformer.build_model(labels, (64, 64), backbone=backbone)
@@ -104,7 +97,7 @@ def test_number_of_weights(backbone):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["mit-b3", "mit-b4", "mit-b5"])
-def test_number_of_weights_of_the_large_backbones(backbone):
+def test_number_of_receivedof_the_large_backbones(backbone):
     assert count_weights(backbone) == WEIGHT_COUNTS[backbone]
 
 
@@ -165,7 +158,6 @@ def test_saving_over_a_folder_replaces_its_weights(reference_dir, reference, tmp
 
 def test_keras_fit_learns(reference_dir, reference):
     model = segformer.build_model(LABELS, (32, 64), init_from=str(reference_dir))
-    model.upsample_logits = False
     images, _ = case_of(reference, "even")
     masks = np.where(images[..., 0] > 0, 3, 1).astype(np.int32)
     masks[:, ::5] = LABELS.ignore_index
@@ -183,3 +175,96 @@ def test_keras_fit_learns(reference_dir, reference):
     }
     assert "decode_head/batch_norm/moving_mean:0" in moved
     assert "segformer/encoder/patch_embeddings.0/proj/kernel:0" in moved
+
+
+def fit_one_step(model, data):
+    model.compile(tf.keras.optimizers.SGD(0.1), SegmentationCrossEntropy(LABELS.ignore_index))
+    history = model.fit(data, epochs=1, verbose=0)
+    return history.history["loss"][0], [variable.numpy() for variable in model.variables]
+
+
+class DefaultStep(segformer.Segformer):
+    """Trains as Keras does by default, from logits at the size of the images."""
+
+    train_step = tf.keras.Model.train_step
+
+
+@pytest.mark.parametrize("factor", [None, 3.0])
+def test_a_training_step_is_kerass_own_from_quarter_logits(plain_model_dir, make_image, factor):
+    model = segformer.load_model(plain_model_dir)
+    other = DefaultStep(model.network.config, model.labels, model.preprocessing)
+    for mine, theirs in zip(other.variables, model.variables, strict=True):
+        mine.assign(theirs)
+    images = np.stack([make_image(64, 96), make_image(64, 96, seed=1)]) / np.float32(255)
+    masks = np.random.default_rng(0).integers(0, 5, (2, 64, 96)).astype(np.int32)
+    # The loss is one number, so a sample weight is one number too.
+    arrays = (images, masks) if factor is None else (images, masks, np.array([factor], np.float32))
+    data = tf.data.Dataset.from_tensors(arrays)
+    before = [variable.numpy() for variable in model.variables]
+    loss, received = fit_one_step(model, data)
+    expected_loss, expected_weights = fit_one_step(other, data)
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    for mine, theirs in zip(received, expected_weights, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    moves = [np.abs(mine - old).max() for mine, old in zip(received, before, strict=True)]
+    assert max(moves) > 0.01
+
+
+def test_logits_have_the_images_size_after_a_fit_and_in_metrics(plain_model_dir, make_image):
+    model = segformer.load_model(plain_model_dir)
+    images = make_image(64, 96)[None] / np.float32(255)
+    masks = np.argmax(model(images), -1).astype(np.int32)
+    model.compile(
+        tf.keras.optimizers.SGD(0.0),
+        SegmentationCrossEntropy(LABELS.ignore_index),
+        metrics=[tf.keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+    history = model.fit(images, masks, verbose=0)
+    assert history.history["accuracy"][0] > 0.2  # batch statistics, so that it is not 1
+    assert model(images).shape == (1, 64, 96, 5)
+    assert model.evaluate(images, masks, verbose=0, return_dict=True)["accuracy"] > 0.9
+
+
+def test_keras_model_checkpoint_saves_the_best_weights(plain_model_dir, make_image, tmp_path):
+    model = segformer.load_model(plain_model_dir)
+    images = make_image(64, 96)[None] / np.float32(255)
+    masks = np.zeros((1, 64, 96), np.int32)
+    scores = iter([0.3, 0.5, 0.4])
+    biases = []
+
+    class Score(tf.keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["val_mean_iou"] = next(scores)
+            biases.append(model.network.decode_head.classifier.bias.numpy())
+
+    keep_best = tf.keras.callbacks.ModelCheckpoint(
+        str(tmp_path / "run" / "best"), monitor="val_mean_iou", mode="max", save_best_only=True
+    )
+    model.compile(tf.keras.optimizers.SGD(0.1), SegmentationCrossEntropy(LABELS.ignore_index))
+    model.fit(images, masks, epochs=3, verbose=0, callbacks=[Score(), keep_best])
+    loaded = segformer.load_model(str(tmp_path / "run" / "best"))
+    np.testing.assert_array_equal(loaded.network.decode_head.classifier.bias.numpy(), biases[1])
+    assert not np.array_equal(biases[1], biases[2])
+    assert loaded.labels == model.labels
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("best.keras", {}),
+        ("best.h5", {}),
+        ("best", {"save_format": "tf"}),
+        ("best", {"options": tf.saved_model.SaveOptions(save_debug_info=True)}),
+        ("full", {"overwrite": False}),
+    ],
+)
+def test_what_a_save_cannot_honour_is_refused(plain_model_dir, tmp_path, name, arguments):
+    model = segformer.load_model(plain_model_dir)
+    model.save(str(tmp_path / "full"))
+    with pytest.raises(UserError) as error:
+        model.save(str(tmp_path / name), **arguments)
+    assert "\n" not in str(error.value)
+    assert name in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+    with pytest.raises(TypeError, match="include_optimizer"):
+        model.save(str(tmp_path / "best"), include_optimizer=True)

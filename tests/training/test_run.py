@@ -240,7 +240,7 @@ def test_a_killed_run_goes_on_and_ends_as_an_uninterrupted_one(
     assert [row["epoch"] for row in rows] == [row["epoch"] for row in expected]
     for row, other in zip(rows, expected, strict=True):
         assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=0.02)
-    assert not list((tmp_path / "killed").rglob("*.tmp"))
+    assert not list((tmp_path / "killed").rglob("*.tfseg-tmp"))
 
 
 @pytest.mark.slow
@@ -265,5 +265,5 @@ def test_a_full_disk_ends_in_one_line_and_leaves_whole_files(boxes_dir, plain_mo
     assert result.returncode == 1
     assert re.search(r"^error: .*(space|large)", result.stderr, re.MULTILINE)
     assert "Traceback" not in result.stderr
-    assert not list((tmp_path / "run").rglob("*.tmp"))
+    assert not list((tmp_path / "run").rglob("*.tfseg-tmp"))
     assert not (tmp_path / "run" / "best" / "model.safetensors").exists()

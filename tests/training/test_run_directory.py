@@ -71,7 +71,7 @@ def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
 
 def test_config_and_flagfile_are_written_and_leftovers_removed(tmp_path):
     (tmp_path / "best").mkdir()
-    (tmp_path / "best" / ".model.safetensors.1-2.tmp").write_text("half")
+    (tmp_path / "best" / ".model.safetensors.1-0123abcd.tfseg-tmp").write_text("half")
     config = start_run(tmp_path)
     text = (tmp_path / "config.json").read_text()
     assert serialization.train_config_from_json(text) == config

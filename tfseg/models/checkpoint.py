@@ -1,4 +1,4 @@
-"""SegFormer folders: find them, read their configuration, write them."""
+"""SegFormer folders: find them and read their configuration."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import json
 import tempfile
 
 from etils import epath
-from safetensors.numpy import save as serialize
-from transformers import SegformerConfig, TFSegformerForSemanticSegmentation
+from transformers import SegformerConfig
 
-from tfseg import files
 from tfseg.data.labels import DEFAULT_IGNORE_INDEX, LabelSpec
-from tfseg.data.transforms import DEFAULT_MEAN, DEFAULT_STD, Preprocessing
 from tfseg.errors import UserError
-from tfseg.models.weights import SAFETENSORS_FILE, WEIGHT_FILES, damaged_file, pytorch_state
+from tfseg.models.weights import WEIGHT_FILES, damaged_file
 
 _HUB_TIMEOUT_SECONDS = 5
 
@@ -149,53 +146,3 @@ def read_labels(config: SegformerConfig) -> LabelSpec:
     ignore_index = getattr(config, "semantic_loss_ignore_index", DEFAULT_IGNORE_INDEX)
     is_class = 0 <= ignore_index < len(names)
     return LabelSpec(names, palette=palette, ignore_index=-1 if is_class else ignore_index)
-
-
-def read_preprocessing(
-    folder: epath.Path, image_size: tuple[int, int] | None = None
-) -> Preprocessing:
-    """Reads `preprocessor_config.json`; ImageNet's figures and 512x512 where there is none.
-
-    Args:
-        folder: Checkpoint folder.
-        image_size: (height, width) in pixels instead of the saved one.
-    """
-    path = folder / "preprocessor_config.json"
-    try:
-        values = json.loads(path.read_text()) if path.exists() else {}
-        size = values.get("size", 512)
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise damaged_file(path, error) from error
-    if isinstance(size, dict):
-        size = size.get("shortest_edge") or (size["height"], size["width"])
-    saved_size = (size, size) if isinstance(size, int) else tuple(size)
-    return Preprocessing(
-        image_size or saved_size,
-        tuple(values.get("image_mean", DEFAULT_MEAN)),
-        tuple(values.get("image_std", DEFAULT_STD)),
-    )
-
-
-def save(
-    network: TFSegformerForSemanticSegmentation, preprocessing: Preprocessing, folder: str
-) -> None:
-    """Writes `config.json`, `preprocessor_config.json` and PyTorch-layout `model.safetensors`."""
-    config = {**network.config.to_dict(), "architectures": ["SegformerForSemanticSegmentation"]}
-    height, width = preprocessing.image_size
-    processor = {
-        "image_processor_type": "SegformerImageProcessor",
-        "do_resize": True,
-        "size": {"height": height, "width": width},
-        "resample": 2,  # PIL's bilinear
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(preprocessing.mean),
-        "image_std": list(preprocessing.std),
-        "do_reduce_labels": False,
-    }
-    target = epath.Path(folder)
-    for name, values in (("config.json", config), ("preprocessor_config.json", processor)):
-        files.write_atomically(target / name, json.dumps(values, indent=2) + "\n")
-    weights = serialize(pytorch_state(network), metadata={"format": "pt"})
-    files.write_atomically(target / SAFETENSORS_FILE, weights)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
+from etils import epath
 from transformers import SegformerConfig
 from transformers.models.segformer import modeling_tf_segformer as hf
 
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing, resize_logits
 from tfseg.errors import UserError
-from tfseg.models import checkpoint, initializers, weights
+from tfseg.models import checkpoint, image_processor, initializers, saving, weights
 from tfseg.models.network import use_exact_layers
 
 # Table 6 of the paper: channels a stage, blocks a stage, channels of the decode head.
@@ -35,12 +37,14 @@ _BACKBONES = {
 class Segformer(tf.keras.Model):
     """SegFormer on channels-last images.
 
+    Compile it with `tfseg.losses.cross_entropy.SegmentationCrossEntropy`: `fit` hands the loss
+    quarter-size logits, which it resizes in a fraction of the memory that a resize in the model
+    would take. Metrics, `evaluate` and a call get logits at the size of the images.
+
     Attributes:
         labels: The classes, in the order of the logits' last axis.
         preprocessing: What the model expects to have been done to an image.
         network: Hugging Face's model, which owns the weights.
-        upsample_logits: Whether a call resizes the logits to the images' size; where the loss or
-            metric fuses the upsampling, they stay at a quarter of it.
 
     Args:
         config: Hugging Face's configuration.
@@ -63,7 +67,6 @@ class Segformer(tf.keras.Model):
         super().__init__(dtype=precision, **kwargs)
         self.labels = labels
         self.preprocessing = preprocessing
-        self.upsample_logits = True
         with _dtype_policy(precision):
             self.network = hf.TFSegformerForSemanticSegmentation(config)
             use_exact_layers(self.network)
@@ -77,8 +80,7 @@ class Segformer(tf.keras.Model):
             inputs: float32 `[batch, height, width, 3]`, normalised as `preprocessing` does.
             training: Dropout, stochastic depth and batch statistics are on.
         """
-        logits = self.quarter_logits(inputs, training)
-        return resize_logits(logits, tf.shape(inputs)[1:3]) if self.upsample_logits else logits
+        return resize_logits(self.quarter_logits(inputs, training), tf.shape(inputs)[1:3])
 
     def quarter_logits(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns float32 logits `[batch, height / 4, width / 4, num_classes]`."""
@@ -86,6 +88,57 @@ class Segformer(tf.keras.Model):
             images, output_hidden_states=True, training=training
         )
         return self.network.decode_head(encoded.hidden_states, training=training)
+
+    def train_step(self, data) -> dict[str, tf.Tensor]:
+        """Keras's default training step, but with quarter-size logits for the loss.
+
+        https://www.tensorflow.org/guide/keras/customizing_what_happens_in_fit
+
+        Args:
+            data: (images, masks) or (images, masks, sample weights).
+
+        Returns:
+            The metrics by name, `loss` among them.
+        """
+        images, masks, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            quarter = self.quarter_logits(images, training=True)
+            loss = self.compute_loss(images, masks, quarter, weights)
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        # A graph leaves the resize out if no metric reads it.
+        logits = resize_logits(quarter, tf.shape(images)[1:3])
+        return self.compute_metrics(images, masks, logits, weights)
+
+    def save(
+        self,
+        filepath: str,
+        overwrite: bool = True,
+        save_format: str | None = None,
+        options: tf.saved_model.SaveOptions | None = None,
+    ) -> None:
+        """Writes a Hugging Face folder, see `save_model`; `ModelCheckpoint` calls this.
+
+        Args:
+            filepath: The folder.
+            overwrite: Replace the weights of a folder that holds the same model.
+            save_format: Must be None: Keras's formats are not written.
+            options: None, or the default options, which `ModelCheckpoint` passes.
+
+        Raises:
+            UserError: An argument cannot be honoured, or the folder holds another model.
+        """
+        if save_format is not None or str(filepath).endswith((".keras", ".h5")):
+            raise UserError(
+                f"{filepath} (save_format={save_format!r}): a Segformer is saved as a Hugging Face "
+                "folder; give a folder and no save_format"
+            )
+        if options is not None and _settings(options) != _settings(tf.saved_model.SaveOptions()):
+            raise UserError(
+                f"{filepath}: options are for SavedModels; a Hugging Face folder has none"
+            )
+        if not overwrite and (epath.Path(filepath) / "config.json").exists():
+            raise UserError(f"{filepath} holds a model already, and overwrite is False")
+        save_model(self, filepath)
 
 
 def build_model(
@@ -123,7 +176,7 @@ def build_model(
     else:
         folder = checkpoint.find_folder(init_from, revision, flag="init_from")
         config = checkpoint.read_config(folder)
-        preprocessing = checkpoint.read_preprocessing(folder, image_size)
+        preprocessing = Preprocessing(image_size, *image_processor.read_normalization(folder))
     checkpoint.set_labels(config, labels)
     if drop_path_rate is not None:
         config.drop_path_rate = drop_path_rate
@@ -163,7 +216,7 @@ def load_model(
     model = Segformer(
         config,
         checkpoint.read_labels(config),
-        checkpoint.read_preprocessing(folder, image_size),
+        image_processor.read_preprocessing(folder, image_size),
         precision=precision,
     )
     weights.load_weights(model.network, folder, allow_fresh_head=False)
@@ -173,10 +226,17 @@ def load_model(
 def save_model(model: Segformer, folder: str) -> None:
     """Writes a Hugging Face folder that PyTorch transformers, tfseg and the Hub open.
 
-    `config.json`, `preprocessor_config.json` and `model.safetensors` in PyTorch's names and
-    layout, each under a temporary name first.
+    It holds `config.json`, `preprocessor_config.json` and `model.safetensors` in PyTorch's names
+    and layout. A kill leaves the old model or the new one, see `saving.save`.
+
+    Raises:
+        UserError: The folder holds another model; nothing in it is touched.
     """
-    checkpoint.save(model.network, model.preprocessing, folder)
+    saving.save(model.network, model.preprocessing, folder)
+
+
+def _settings(options: tf.saved_model.SaveOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in options.__slots__}
 
 
 @contextlib.contextmanager

@@ -1,4 +1,10 @@
-"""A SegFormer's weights: read from PyTorch's and TensorFlow's files, and in PyTorch's layout."""
+"""A SegFormer's weights: read from PyTorch's and TensorFlow's files, and in PyTorch's layout.
+
+The files are read here and not by transformers' `from_pretrained`, because that silently reshapes
+a weight of another shape with as many numbers, draws a fresh head that no seed repeats, needs to
+be told of `pytorch_model.bin`, and reports damaged files and other sizes with errors that name
+neither the file nor the weight. (Tried with 4.53.3; names and transpositions are transformers'.)
+"""
 
 from __future__ import annotations
 

@@ -141,7 +141,6 @@ def fit(model: Segformer, run: Run) -> bool:
     config, labels = run.config, run.spec.labels
     steps_per_epoch, total_steps = count_steps(run)
     total_epochs = math.ceil(total_steps / steps_per_epoch)
-    model.upsample_logits = False  # the loss resizes them
     model.compile(
         build_optimizer(config, total_steps),
         SegmentationCrossEntropy(

@@ -14,6 +14,7 @@ __getattr__ = lazy_door(
     FusedDecodeHead="decode_head",
     GeluDense="activation",
     LayerNorm="normalization",
+    PointwiseConv="dense",
     attend="attention",
     gelu="activation",
     relu_dropout="dropout",

@@ -31,7 +31,7 @@ class FusedDecodeHead(hf.TFSegformerDecodeHead):
         # The head reads its layers' weights as float32 and leaves its inputs as they are; the
         # layers in it follow the policy under which it is made.
         super().__init__(config, dtype="float32", autocast=False, **kwargs)
-        self.classifier = PointwiseConv(config.num_labels, 1, name="classifier")
+        self.classifier = PointwiseConv(config.num_labels, name="classifier")
 
     def call(self, hidden_states: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns float32 logits `[batch, height / 4, width / 4, num_classes]`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfseg.models.layers.compilation import compile_where_static
@@ -13,7 +15,16 @@ class LayerNorm(tf.keras.layers.LayerNormalization):
     Keras's own takes its unfused path for an epsilon of 1e-5 and broadcasts the scale to the
     input's size, forward and backward. Here each direction is one program, and only the input is
     kept between them. https://arxiv.org/abs/1607.06450
+
+    Args:
+        epsilon: Added to the variance.
+        name: Name of the layer.
+        dtype: Dtype or dtype policy; by default the global policy.
     """
+
+    def __init__(self, *, epsilon: float, name: str | None = None, dtype: Any = None):
+        # Keras's further arguments would be ignored by `call`, so they are not accepted.
+        super().__init__(epsilon=epsilon, name=name, dtype=dtype)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Normalises `[..., channels]`, keeping the shape; statistics are float32."""
