@@ -10,10 +10,9 @@ from __future__ import annotations
 import dataclasses
 
 from tfseg.config import class_weights as class_weights_lib
+from tfseg.config.backbones import BACKBONES
 from tfseg.config.validation import check_fields, check_piecewise, check_size, join, option
 from tfseg.errors import UserError
-
-BACKBONES = tuple(f"mit-b{size}" for size in range(6))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +126,7 @@ class ModelConfig:
     backbone: str = option(
         "mit-b0",
         "Mix Transformer encoder, by size; init_from decides where given",
-        choices=BACKBONES,
+        choices=tuple(BACKBONES),
     )
     init_from: str | None = option(
         None,
