@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfseg.data.transforms import resize_logits
+from tfseg.data.transforms import half_pixel_position, resize_logits
 
 # Bands of 32 rows took as long (512x512, 150 classes, 2 cores); higher ones hold more memory.
 BAND_ROWS = 64
@@ -155,7 +155,7 @@ def _find_input_rows(
     """
     num_input_rows = tf.shape(logits)[1]
     scale = tf.cast(num_input_rows, tf.float32) / tf.cast(height, tf.float32)
-    position = tf.maximum((tf.cast(rows, tf.float32) + 0.5) * scale - 0.5, 0.0)
+    position = tf.maximum(half_pixel_position(tf.cast(rows, tf.float32), scale), 0.0)
     upper = tf.minimum(tf.cast(position, tf.int32), num_input_rows - 1)
     lower = tf.minimum(upper + 1, num_input_rows - 1)
     weight = (position - tf.cast(upper, tf.float32))[:, None]
