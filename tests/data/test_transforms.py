@@ -57,3 +57,13 @@ def test_preprocessing_takes_batches(rng):
     together = preprocessing(tf.constant(images))
     alone = np.stack([preprocessing(tf.constant(image)) for image in images])
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "new_size"), [(4, 16), (5, 15), (7, 12), (8, 4)])
+def test_a_resize_of_logits_reads_at_half_pixel_positions(size, new_size):
+    ramp = tf.reshape(tf.range(size, dtype=tf.float32), (1, size, 1, 1))
+    resized = transforms.resize_logits(ramp, (new_size, 1))[0, :, 0, 0]
+    positions = [
+        transforms.half_pixel_position(index, size / new_size) for index in range(new_size)
+    ]
+    np.testing.assert_allclose(resized, np.clip(positions, 0, size - 1), atol=1e-6)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
-from tfseg.models import checkpoint, segformer, weights
+from tfseg.models import checkpoint, network, segformer, weights
 
 LABELS = LabelSpec(("sky", "road", "tree", "car", "person"))
 # Weights of Hugging Face's SegformerForSemanticSegmentation for 150 classes; the paper's table 2
@@ -106,7 +106,7 @@ def test_pytorch_builds_the_same_size_from_our_config(backbone):
     torch = pytest.importorskip("torch")
     from transformers import SegformerForSemanticSegmentation
 
-    config = segformer._scratch_config(backbone)
+    config = network.config_for_backbone(backbone)
     checkpoint.set_labels(config, LabelSpec(tuple(f"class {index}" for index in range(150))))
     with torch.device("meta"):
         model = SegformerForSemanticSegmentation(config)
@@ -117,6 +117,16 @@ def test_pytorch_builds_the_same_size_from_our_config(backbone):
 def test_an_unknown_backbone_is_refused_with_the_known_ones():
     with pytest.raises(UserError, match=r"--backbone=mit-b6 .*mit-b0.*mit-b5"):
         segformer.build_model(LABELS, (64, 64), backbone="mit-b6")
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(None, 0.1), (0.0, 0.0), (0.3, 0.3)], ids=["default", "0", "0.3"]
+)
+def test_drop_path_from_scratch_is_transformers_default_unless_given(rate, expected):
+    model = segformer.build_model(LABELS, (32, 32), drop_path_rate=rate)
+    assert model.network.config.drop_path_rate == expected
+    last = model.network.segformer.encoder.block[-1][-1].drop_path
+    assert getattr(last, "drop_path", 0.0) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("freeze_encoder", [False, True])

@@ -1,3 +1,5 @@
+"""Class maps and confidences from bands equal those of a resize at once."""
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,9 @@ def test_bands_equal_resizing_at_once(size, spread):
     class_map = upsampled_logits.classify_pixels(logits, tf.constant(size))
     assert class_map.dtype == tf.int32
     np.testing.assert_array_equal(class_map, tf.argmax(expected, axis=-1))
-    confidence = upsampled_logits.rate_pixels(logits, tf.constant(size))
+    again, confidence = upsampled_logits.classify_and_rate_pixels(logits, tf.constant(size))
+    assert again.dtype == tf.int32
+    np.testing.assert_array_equal(again, class_map)
     probabilities = tf.reduce_max(tf.nn.softmax(expected), axis=-1)
     rounding = max(1e-5, 1e-6 * spread)  # of the logits, whose size is the spread
     np.testing.assert_allclose(confidence, probabilities, rtol=rounding)
@@ -36,6 +40,8 @@ def test_noise_of_many_classes_is_classified_exactly():
     class_map = upsampled_logits.classify_pixels(logits, tf.constant((77, 80)))
     expected = tf.argmax(resize_logits(logits, (77, 80)), axis=-1)
     np.testing.assert_array_equal(class_map, expected)
+    again, _ = upsampled_logits.classify_and_rate_pixels(logits, tf.constant((77, 80)))
+    np.testing.assert_array_equal(again, expected)
 
 
 def count_kept(logits, margin):
@@ -74,10 +80,15 @@ def test_nan_is_no_error(bad_class):
     logits[..., bad_class] = np.nan
     class_map = upsampled_logits.classify_pixels(tf.constant(logits), tf.constant((30, 40)))
     assert class_map.shape == (2, 30, 40)
-    assert np.isnan(upsampled_logits.rate_pixels(tf.constant(logits), tf.constant((30, 40)))).all()
+    again, confidence = upsampled_logits.classify_and_rate_pixels(
+        tf.constant(logits), tf.constant((30, 40))
+    )
+    np.testing.assert_array_equal(again, class_map)
+    assert np.isnan(confidence).all()
 
 
 def test_no_images_give_no_class_maps():
     nothing, size = tf.zeros((0, 16, 24, 6)), tf.constant((30, 40))
     assert upsampled_logits.classify_pixels(nothing, size).shape == (0, 30, 40)
-    assert upsampled_logits.rate_pixels(nothing, size).shape == (0, 30, 40)
+    outputs = upsampled_logits.classify_and_rate_pixels(nothing, size)
+    assert [output.shape for output in outputs] == [(0, 30, 40)] * 2

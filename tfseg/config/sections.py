@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from tfseg.config.backbones import BACKBONES
 from tfseg.config.defaults import (
     CACHE_LIMIT_BYTES,
     DEFAULT_IGNORE_INDEX,
@@ -17,8 +18,6 @@ from tfseg.config.defaults import (
 )
 from tfseg.config.validation import check_fields, check_range, check_size, option
 from tfseg.errors import UserError
-
-BACKBONES = tuple(f"mit-b{size}" for size in range(6))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +161,7 @@ class ModelConfig:
     backbone: str = option(
         "mit-b0",
         "Mix Transformer encoder, by size; a checkpoint in --init_from brings its own",
-        choices=BACKBONES,
+        choices=tuple(BACKBONES),
     )
     init_from: str | None = option(
         None,

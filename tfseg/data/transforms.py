@@ -67,3 +67,20 @@ def resize_logits(logits: tf.Tensor, size) -> tf.Tensor:
     Face applies to SegFormer's quarter-size logits.
     """
     return tf.image.resize(logits, size, method="bilinear")
+
+
+def half_pixel_position(index, scale):
+    """Returns where an output pixel lies on the input, as `resize_logits` places it.
+
+    Pixels have their centres at half numbers. Between input pixels `i` and `i + 1`, at `i + w`,
+    a bilinear resize weighs them with `1 - w` and `w`.
+
+    Args:
+        index: Index of the output pixel along an axis, a number or a float tensor.
+        scale: Input size divided by output size, of the same type.
+
+    Returns:
+        A fractional index of the input; below 0 or past the last pixel at the edges, where the
+        outermost pixel is repeated.
+    """
+    return (index + 0.5) * scale - 0.5

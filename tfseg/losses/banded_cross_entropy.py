@@ -14,10 +14,11 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tfseg.data.transforms import half_pixel_position
+
 FACTOR = 4
-# Bilinear weight of the far neighbour: output pixel k between two input pixels lies at (2k + 1) / 8
-# of their distance.
-_FAR_WEIGHTS = tuple((2 * k + 1) / (2 * FACTOR) for k in range(FACTOR))
+# Bilinear weights of the second of two neighbours for the pixels between them: 1/8, 3/8, 5/8, 7/8.
+_FAR_WEIGHTS = tuple(half_pixel_position(FACTOR // 2 + k, 1 / FACTOR) for k in range(FACTOR))
 # exp(-80) still is a normal float32, so sums of exponentials neither vanish nor overflow.
 _SAFE_RANGE = 80.0
 _BAND_ELEMENTS = 1 << 20  # upsampled logits per band: 4 MB, about the share of the cache per core

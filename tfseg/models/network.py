@@ -1,11 +1,19 @@
-"""Hugging Face's TensorFlow network with tfseg's exact, faster layers in the place of its own."""
+"""Builds Hugging Face's TensorFlow network with tfseg's faster layers in place of its own.
+
+The layers compute the same function, and every weight keeps its name and shape.
+"""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
 
 import tensorflow as tf
 from transformers import SegformerConfig
 from transformers.models.segformer import modeling_tf_segformer as hf
 
+from tfseg.config.backbones import BACKBONES
+from tfseg.errors import UserError
 from tfseg.models.layers.activation import GeluDense, gelu
 from tfseg.models.layers.attention import EfficientSelfAttention
 from tfseg.models.layers.decode_head import FusedDecodeHead
@@ -15,12 +23,55 @@ from tfseg.models.layers.drop_path import DropPath
 from tfseg.models.layers.normalization import LayerNorm
 
 
-def use_exact_layers(network: hf.TFSegformerForSemanticSegmentation) -> None:
-    """Puts the stand-ins in place of a network's own layers; call it before the network is built.
+def config_for_backbone(backbone: str) -> SegformerConfig:
+    """Returns the configuration of a published SegFormer.
 
-    Call it under the dtype policy that the network was made under. Afterwards `network.decode_head`
-    takes channels-last features.
+    Args:
+        backbone: `mit-b0` to `mit-b5`.
+
+    Raises:
+        UserError: There is no such backbone.
     """
+    if backbone not in BACKBONES:
+        raise UserError(f"--backbone={backbone} is unknown (allowed: {', '.join(BACKBONES)})")
+    size = BACKBONES[backbone]
+    return SegformerConfig(
+        hidden_sizes=list(size.hidden_sizes),
+        depths=list(size.depths),
+        decoder_hidden_size=size.decoder_hidden_size,
+    )
+
+
+def build_network(config: SegformerConfig, precision: str) -> hf.TFSegformerForSemanticSegmentation:
+    """Builds a network with freshly drawn weights.
+
+    Its decode head takes channels-last features: call `segformer.encoder` and `decode_head`
+    instead of the network itself, as `Segformer.quarter_logits` does.
+
+    Args:
+        config: Hugging Face's configuration.
+        precision: Keras's dtype policy: `float32`, `mixed_bfloat16` or `mixed_float16`.
+    """
+    with _dtype_policy(precision):
+        network = hf.TFSegformerForSemanticSegmentation(config)
+        _use_exact_layers(network)
+    network.build_in_name_scope()
+    return network
+
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """Sets the global policy for a while, because Hugging Face's layers take none by argument."""
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(name)
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
+def _use_exact_layers(network: hf.TFSegformerForSemanticSegmentation) -> None:
+    """Replaces the layers of a network that is not built yet."""
     encoder, config = network.segformer.encoder, network.config
     for embedding in encoder.embeddings:
         _replace(embedding, "layer_norm")
@@ -51,7 +102,7 @@ def _replace_in_block(block: hf.TFSegformerLayer, config: SegformerConfig, stage
 
 
 def _fuse_gelu(mlp: hf.TFSegformerMixFFN) -> None:
-    if mlp.dropout.rate:  # between the two, so that they stay apart
+    if mlp.dropout.rate:  # Dropout lies between the two, which keeps them apart.
         mlp.intermediate_act_fn = gelu
     else:
         mlp.intermediate_act_fn = lambda hidden_states: hidden_states
@@ -60,7 +111,7 @@ def _fuse_gelu(mlp: hf.TFSegformerMixFFN) -> None:
 
 def _replace(parent: tf.keras.layers.Layer, *names: str) -> None:
     for name in names:
-        layer = getattr(parent, name, None)  # attention has a norm only if it shortens sequences
+        layer = getattr(parent, name, None)  # Attention has a norm only if it reduces keys.
         if layer is not None:
             setattr(parent, name, _stand_in(layer))
 

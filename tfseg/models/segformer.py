@@ -1,37 +1,22 @@
-"""SegFormer for Keras: build, load and save.
+"""SegFormer as a Keras model: build, load and save it.
 
-Channels-first tensors, quarter-size logits as a special case, and transformers' own names end in
-this package: outside, a model maps normalised `[batch, height, width, 3]` to logits
+The model maps normalised images `[batch, height, width, 3]` to logits
 `[batch, height, width, num_classes]`. https://arxiv.org/abs/2105.15203
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 from etils import epath
 from transformers import SegformerConfig
-from transformers.models.segformer import modeling_tf_segformer as hf
 
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing, resize_logits
 from tfseg.errors import UserError
 from tfseg.models import checkpoint, image_processor, initializers, saving, weights
-from tfseg.models.network import use_exact_layers
-
-# Table 6 of the paper: channels a stage, blocks a stage, channels of the decode head.
-_SMALL, _LARGE = (32, 64, 160, 256), (64, 128, 320, 512)
-_BACKBONES = {
-    "mit-b0": (_SMALL, (2, 2, 2, 2), 256),
-    "mit-b1": (_LARGE, (2, 2, 2, 2), 256),
-    "mit-b2": (_LARGE, (3, 4, 6, 3), 768),
-    "mit-b3": (_LARGE, (3, 4, 18, 3), 768),
-    "mit-b4": (_LARGE, (3, 8, 27, 3), 768),
-    "mit-b5": (_LARGE, (3, 6, 40, 3), 768),
-}
+from tfseg.models.network import build_network, config_for_backbone
 
 
 class Segformer(tf.keras.Model):
@@ -42,17 +27,18 @@ class Segformer(tf.keras.Model):
     would take. Metrics, `evaluate` and a call get logits at the size of the images.
 
     Attributes:
-        labels: The classes, in the order of the logits' last axis.
-        preprocessing: What the model expects to have been done to an image.
+        labels: The classes, in the order of the last axis of the logits.
+        preprocessing: How an image must be prepared for the model.
         network: Hugging Face's model, which owns the weights.
 
     Args:
         config: Hugging Face's configuration.
-        labels: See above.
-        preprocessing: See above.
+        labels: The classes.
+        preprocessing: How an image must be prepared for the model.
         precision: Keras's dtype policy: `float32`, `mixed_bfloat16` or `mixed_float16`. Weights
-            and logits are float32 in each. https://www.tensorflow.org/guide/mixed_precision
-        **kwargs: Of `tf.keras.Model`.
+            and logits are float32 in all three.
+            https://www.tensorflow.org/guide/mixed_precision
+        **kwargs: Passed to `tf.keras.Model`.
     """
 
     def __init__(
@@ -67,18 +53,15 @@ class Segformer(tf.keras.Model):
         super().__init__(dtype=precision, **kwargs)
         self.labels = labels
         self.preprocessing = preprocessing
-        with _dtype_policy(precision):
-            self.network = hf.TFSegformerForSemanticSegmentation(config)
-            use_exact_layers(self.network)
-        self.network.build_in_name_scope()
+        self.network = build_network(config, precision)
         self.built = True
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns float32 logits `[batch, height, width, num_classes]`.
 
         Args:
-            inputs: float32 `[batch, height, width, 3]`, normalised as `preprocessing` does.
-            training: Dropout, stochastic depth and batch statistics are on.
+            inputs: float32 `[batch, height, width, 3]`, normalised by `preprocessing`.
+            training: Turns dropout, stochastic depth and batch statistics on.
         """
         return resize_logits(self.quarter_logits(inputs, training), tf.shape(inputs)[1:3])
 
@@ -157,14 +140,17 @@ def build_model(
 
     Args:
         labels: The classes to predict.
-        image_size: (height, width) in pixels that `preprocessing` resizes to.
-        backbone: `mit-b0` to `mit-b5`; used for `scratch` only.
-        init_from: `scratch`, a Hub id, or a folder in PyTorch's or TensorFlow's layout. What the
-            checkpoint lacks, or holds for another number of classes, is freshly drawn.
+        image_size: (height, width) in pixels to which `preprocessing` resizes.
+        backbone: `mit-b0` to `mit-b5`; read only if `init_from` is `scratch`.
+        init_from: `scratch`, a Hub id, or a folder in PyTorch's or TensorFlow's layout. Weights
+            of the decode head that the checkpoint lacks, and a classifier for another number of
+            classes, are freshly drawn.
         revision: Branch, tag or commit of a Hub id.
-        freeze_encoder: Only the decode head is trainable.
-        drop_path_rate: Largest chance that a block is skipped, in [0, 1); the checkpoint's own
-            where not given, 0.1 for `scratch`.
+        freeze_encoder: Train the decode head only.
+        drop_path_rate: Maximum probability that stochastic depth skips a block, in [0, 1); the
+            last block has it, earlier ones less. If None, the checkpoint's own rate applies, and
+            for `scratch` 0.1, transformers' default. (`tfseg.train` passes 0 for `scratch`
+            unless --drop_path_rate says otherwise.)
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`, see `Segformer`.
         seed: Seed of the freshly drawn weights.
 
@@ -172,7 +158,11 @@ def build_model(
         UserError: `init_from` cannot be found or is no SegFormer.
     """
     if init_from == "scratch":
-        config, folder, preprocessing = _scratch_config(backbone), None, Preprocessing(image_size)
+        config, folder, preprocessing = (
+            config_for_backbone(backbone),
+            None,
+            Preprocessing(image_size),
+        )
     else:
         folder = checkpoint.find_folder(init_from, revision, flag="init_from")
         config = checkpoint.read_config(folder)
@@ -200,8 +190,8 @@ def load_model(
     Args:
         path: A Hub id, or a folder written by tfseg, PyTorch transformers or TF transformers.
         revision: Branch, tag or commit of a Hub id.
-        image_size: (height, width) in pixels that `preprocessing` resizes to, instead of the
-            saved one.
+        image_size: (height, width) in pixels to which `preprocessing` resizes; replaces the
+            saved size.
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`, see `Segformer`.
 
     Returns:
@@ -209,7 +199,8 @@ def load_model(
         `[batch, height, width, num_classes]`.
 
     Raises:
-        UserError: Nothing is there, or a weight is missing.
+        UserError: Nothing is there, a file is damaged or asks for something that tfseg does not
+            do, or a weight is missing.
     """
     folder = checkpoint.find_folder(path, revision, flag="model")
     config = checkpoint.read_config(folder)
@@ -237,25 +228,3 @@ def save_model(model: Segformer, folder: str) -> None:
 
 def _settings(options: tf.saved_model.SaveOptions) -> dict[str, Any]:
     return {name: getattr(options, name) for name in options.__slots__}
-
-
-@contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    """Layers made inside have this policy; Hugging Face's take none by argument."""
-    before = tf.keras.mixed_precision.global_policy()
-    tf.keras.mixed_precision.set_global_policy(name)
-    try:
-        yield
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
-
-
-def _scratch_config(backbone: str) -> SegformerConfig:
-    if backbone not in _BACKBONES:
-        raise UserError(f"--backbone={backbone} is unknown (allowed: {', '.join(_BACKBONES)})")
-    hidden_sizes, depths, decoder_hidden_size = _BACKBONES[backbone]
-    return SegformerConfig(
-        hidden_sizes=list(hidden_sizes),
-        depths=list(depths),
-        decoder_hidden_size=decoder_hidden_size,
-    )

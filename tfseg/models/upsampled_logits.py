@@ -1,4 +1,4 @@
-"""Upsampled logits in bands of rows, so that pixels times classes never exist as a whole."""
+"""Resizes logits in bands of rows, so that memory never holds all pixels times all classes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfseg.data.transforms import resize_logits
+from tfseg.data.transforms import half_pixel_position, resize_logits
 
-# Bands of 32 rows took as long (512x512, 150 classes, 2 cores); higher ones hold more memory.
+# Bands of 32 rows take as long (512x512, 150 classes, 2 CPU cores); higher bands take more memory.
 BAND_ROWS = 64
 
 
@@ -21,22 +21,22 @@ def map_bands(
     output_signature: Any,
     margin: tf.Tensor | float | None = None,
 ) -> Any:
-    """Calls a function on each band of logits resized as `resize_logits` does.
+    """Calls a function on each band of logits that are resized as by `resize_logits`.
 
-    A band's rows are interpolated between their two input rows and then widened. Two bands at a
-    time use two cores; ten, `tf.map_fn`'s default, would hold ten.
+    A band's rows are interpolated between the input rows and then widened. Two bands run at a
+    time, which uses two cores; `tf.map_fn`'s default of ten would hold ten bands in memory.
 
     Args:
-        function: Takes a band, float32 `[batch, BAND_ROWS, width, num_kept]`, its first row, and
-            the classes kept, int32 `[num_kept]`; rows past the last one repeat it.
+        function: Takes a band, float32 `[batch, BAND_ROWS, width, num_kept]`; its first row; and
+            the class ids that were kept, int32 `[num_kept]`. Rows past the last one repeat it.
         logits: float32 `[batch, h, w, num_classes]`.
         size: int32 `[2]`, (height, width) in pixels.
         output_signature: What `function` returns, see `tf.map_fn`.
-        margin: Leave classes out that are at least so much, in logits, below another one at each
-            pixel of a band; all are kept where not given.
+        margin: Leave out the classes whose logit is lower than another one by more than this
+            at every pixel of a band. If None, all classes are kept.
 
     Returns:
-        What the function returned, stacked.
+        What the function returned, stacked along a new first axis.
     """
     height, width = size[0], size[1]
 
@@ -70,46 +70,73 @@ def classify_pixels(logits: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         Class ids, int32 `[batch, height, width]`.
     """
 
-    def classify_band(band: tf.Tensor, _, classes: tf.Tensor) -> tf.Tensor:
-        # Ids are exact in float32, and oneDNN complains on stderr where it transposes integers.
-        return tf.cast(tf.gather(classes, tf.argmax(band, axis=-1)), tf.float32)
+    def classify_band(band: tf.Tensor, _, classes: tf.Tensor) -> list[tf.Tensor]:
+        return [_pick_class(band, classes)]
 
-    class_map = _map_pixels(classify_band, logits, size, margin=0.0)
+    (class_map,) = _map_pixels(classify_band, logits, size, margin=0.0, num_outputs=1)
     return tf.cast(class_map, tf.int32)
 
 
-def rate_pixels(logits: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Returns the softmax probability of the class that `classify_pixels` picks.
+def classify_and_rate_pixels(logits: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Picks the largest of the resized logits and gives its softmax probability, in one pass.
 
     Args:
         logits: float32 `[batch, h, w, num_classes]`.
         size: int32 `[2]`, (height, width) in pixels.
 
     Returns:
-        float32 `[batch, height, width]`.
+        The class ids of `classify_pixels`, int32 `[batch, height, width]`, and the probability of
+        each, float32 of the same shape.
     """
 
-    def rate_band(band: tf.Tensor, *_) -> tf.Tensor:
-        return tf.reduce_max(tf.nn.softmax(band), axis=-1)
+    def classify_and_rate_band(band: tf.Tensor, _, classes: tf.Tensor) -> list[tf.Tensor]:
+        return [_pick_class(band, classes), tf.reduce_max(tf.nn.softmax(band), axis=-1)]
 
-    # exp(-17) = 4e-8: what is left out, all classes together, is less than float32 can hold.
+    # exp(-17) = 4e-8: all classes left out add up to less than a float32 near 1 resolves.
     margin = 17.0 + tf.math.log(tf.cast(tf.shape(logits)[-1], tf.float32))
-    return _map_pixels(rate_band, logits, size, margin=margin)
+    class_map, confidence = _map_pixels(
+        classify_and_rate_band, logits, size, margin=margin, num_outputs=2
+    )
+    return tf.cast(class_map, tf.int32), confidence
+
+
+def _pick_class(band: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    # Ids are exact in float32, and oneDNN complains on stderr when it transposes integers.
+    return tf.cast(tf.gather(classes, tf.argmax(band, axis=-1)), tf.float32)
 
 
 def _map_pixels(
-    function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+    function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], list[tf.Tensor]],
     logits: tf.Tensor,
     size: tf.Tensor,
     *,
     margin: tf.Tensor | float,
-) -> tf.Tensor:
-    """`map_bands` for a function to `[batch, BAND_ROWS, width]`: `[batch, height, width]`."""
+    num_outputs: int,
+) -> list[tf.Tensor]:
+    """Joins what a function returns for each band, see `map_bands`.
+
+    Args:
+        function: Returns float32 tensors `[batch, BAND_ROWS, width]`.
+        logits: float32 `[batch, h, w, num_classes]`.
+        size: int32 `[2]`, (height, width) in pixels.
+        margin: See `map_bands`.
+        num_outputs: Number of tensors that `function` returns.
+
+    Returns:
+        As many tensors `[batch, height, width]`.
+    """
     spec = tf.TensorSpec([None, BAND_ROWS, None], tf.float32)
-    bands = map_bands(function, logits, size, output_signature=spec, margin=margin)
+    outputs = map_bands(
+        function, logits, size, output_signature=[spec] * num_outputs, margin=margin
+    )
+    return [_join_bands(bands, size[0]) for bands in outputs]
+
+
+def _join_bands(bands: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
+    """Turns `[bands, batch, BAND_ROWS, width]` into `[batch, height, width]`."""
     shape = tf.shape(bands)
     joined = tf.transpose(bands, (1, 0, 2, 3))
-    return tf.reshape(joined, (shape[1], shape[0] * shape[2], shape[3]))[:, : size[0]]
+    return tf.reshape(joined, (shape[1], shape[0] * shape[2], shape[3]))[:, :height]
 
 
 def _keep_contenders(
@@ -121,20 +148,21 @@ def _keep_contenders(
         kept = tf.boolean_mask(classes, is_kept)
         return tf.gather(logits, kept, axis=-1), kept
 
-    # A gather of single channels takes as long as the rest for them.
+    # Skipped if every class is kept: gathering channels takes as long as all else for them.
     return tf.cond(tf.reduce_all(is_kept), lambda: (logits, classes), select)
 
 
 def _find_contenders(logits: tf.Tensor, margin: tf.Tensor | float) -> tf.Tensor:
-    """Returns which classes come nearer than `margin` to the largest resized logit anywhere.
+    """Finds the classes that come within `margin` of the largest resized logit somewhere.
 
-    A resized logit lies between the smallest and the largest of the four logits around it. So a
-    class whose largest is `margin` below the smallest of another one is out there; few of many
-    classes remain in a part of an image, and the rest need not be resized at all.
+    A resized logit lies between the smallest and the largest of the four logits around it. So at
+    a place where the largest of them is more than `margin` below the smallest of another class,
+    a class cannot win. Few of many classes remain in a part of an image; the others need not be
+    resized at all.
 
     Args:
         logits: float32 `[batch, h, w, num_classes]`.
-        margin: In logits.
+        margin: Difference between logits.
 
     Returns:
         bool `[num_classes]`.
@@ -143,19 +171,27 @@ def _find_contenders(logits: tf.Tensor, margin: tf.Tensor | float) -> tf.Tensor:
     smallest = -tf.nn.max_pool2d(-logits, 2, 1, "SAME")
     threshold = tf.reduce_max(smallest, axis=-1, keepdims=True) - margin
     is_beaten = tf.reduce_all(largest < threshold, axis=(0, 1, 2))
-    return ~is_beaten | tf.reduce_all(is_beaten)  # all of them: no images, or nan
+    return ~is_beaten | tf.reduce_all(
+        is_beaten
+    )  # All are beaten if there are no images, or by nan.
 
 
 def _find_input_rows(
     logits: tf.Tensor, rows: tf.Tensor, height: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the input rows around output rows, and their weights, `[len(rows), input rows]`.
+    """Returns the input rows around output rows, and their weights for each output row.
 
-    Bilinear with half-pixel centres.
+    Args:
+        logits: float32 `[batch, h, w, num_classes]`.
+        rows: int32, consecutive output rows.
+        height: Number of output rows in all.
+
+    Returns:
+        float32 `[batch, num_input_rows, w, num_classes]` and `[len(rows), num_input_rows]`.
     """
     num_input_rows = tf.shape(logits)[1]
     scale = tf.cast(num_input_rows, tf.float32) / tf.cast(height, tf.float32)
-    position = tf.maximum((tf.cast(rows, tf.float32) + 0.5) * scale - 0.5, 0.0)
+    position = tf.maximum(half_pixel_position(tf.cast(rows, tf.float32), scale), 0.0)
     upper = tf.minimum(tf.cast(position, tf.int32), num_input_rows - 1)
     lower = tf.minimum(upper + 1, num_input_rows - 1)
     weight = (position - tf.cast(upper, tf.float32))[:, None]

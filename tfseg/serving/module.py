@@ -10,7 +10,7 @@ import tensorflow as tf
 import tfseg
 from tfseg.data.images import decode_image
 from tfseg.models.segformer import Segformer
-from tfseg.models.upsampled_logits import classify_pixels, rate_pixels
+from tfseg.models.upsampled_logits import classify_and_rate_pixels, classify_pixels
 
 
 class ServingModule(tf.Module):
@@ -74,10 +74,8 @@ class ServingModule(tf.Module):
             probability of the predicted class, float32 of the same shape, in (0, 1].
         """
         logits, size = self._quarter_logits(self._preprocessing(images)), tf.shape(images)[1:3]
-        return {
-            "class_map": classify_pixels(logits, size),
-            "confidence": rate_pixels(logits, size),
-        }
+        class_map, confidence = classify_and_rate_pixels(logits, size)
+        return {"class_map": class_map, "confidence": confidence}
 
     @tf.function(input_signature=[])
     def describe(self) -> dict[str, tf.Tensor]:

@@ -1,4 +1,4 @@
-"""The sum of feature maps of several scales at the finest one's size."""
+"""Sums feature maps of several sizes at the size of the finest one."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tfseg.data.transforms import half_pixel_position
 from tfseg.models.layers.compilation import compile_where_static
 
 
 def sum_upsampled(finest: tf.Tensor, coarser: Sequence[tf.Tensor], bias: tf.Tensor) -> tf.Tensor:
-    """Returns `finest + bias` and the others resized to its size, bilinear as `tf.image.resize`.
+    """Returns `finest + bias` plus the other maps, resized bilinearly as by `tf.image.resize`.
 
-    Where each size is a whole multiple, no resized map exists: the sum is written in one pass that
-    reads the small maps. An output pixel `k` of `factor` inside input pixel `i` lies at
-    `u = (k + 1/2) / factor`, between `i - 1` and `i` or `i` and `i + 1`, so the three weights of a
-    row depend on `k` alone.
+    If the finest size is a whole multiple of each other size, no resized map is ever held: one
+    pass reads the small maps and writes the sum. Input pixel `i` then covers `factor` output
+    pixels. The `k`-th of them lies between inputs `i - 1` and `i`, or `i` and `i + 1`, so its
+    three weights depend on `k` alone.
 
     Args:
         finest: float32 `[batch, height, width, channels]`.
-        coarser: Maps of smaller sizes, as many channels.
+        coarser: float32 maps of smaller sizes with the same number of channels.
         bias: float32 `[channels]`.
     """
     size = finest.shape[1:3]
@@ -52,7 +53,7 @@ def _resize_gradient(upstream: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
 
 @compile_where_static
 def _widen(width: int, *maps: tf.Tensor) -> list[tf.Tensor]:
-    """Resizes the rows of maps and repeats their first and last one."""
+    """Resizes each map along its width, and repeats its first and its last row."""
     wide = []
     for features in maps:
         padded = tf.concat([features[:, :, :1], features, features[:, :, -1:]], 2)
@@ -69,15 +70,15 @@ def _add_rows(finest: tf.Tensor, bias: tf.Tensor, *widened: tf.Tensor) -> tf.Ten
 
 
 def _interpolate(padded: tf.Tensor, axis: int, factor: int) -> tf.Tensor:
-    """Resizes an axis, whose ends are repeated once, by a whole factor."""
-    places = [(k + 0.5) / factor for k in range(factor)]
+    """Resizes an axis by a whole factor; the input repeats both ends of the axis once."""
+    positions = [half_pixel_position(k, 1 / factor) for k in range(factor)]
     size = padded.shape[axis] - 2
     total = 0.0
     for start, weights in enumerate(
         (
-            [max(0.5 - u, 0.0) for u in places],
-            [1.0 - abs(u - 0.5) for u in places],
-            [max(u - 0.5, 0.0) for u in places],
+            [max(-position, 0.0) for position in positions],
+            [1.0 - abs(position) for position in positions],
+            [max(position, 0.0) for position in positions],
         )
     ):
         begin = [start if index == axis else 0 for index in range(4)]
