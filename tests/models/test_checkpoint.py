@@ -15,6 +15,7 @@ from tfseg.errors import UserError
 from tfseg.models import checkpoint, segformer
 
 LABELS = LabelSpec(("sky", "road", "tree", "car", "person"))
+COMMIT = "0123456789abcdef" * 2 + "01234567"
 OTHER_LABELS = LabelSpec(("pet", "background", "outline"))
 
 
@@ -127,7 +128,7 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
         content = b"" if failure else path.read_bytes()
         self.send_response(404 if failure else 200)
         self.send_header("ETag", f'"{name}-1"')
-        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("Content-Length", str(len(content)))
         if failure:
             self.send_header("X-Error-Code", failure)
@@ -162,6 +163,24 @@ def test_a_hub_id_is_fetched_and_later_found_without_the_hub(
     monkeypatch.setattr(checkpoint, "_hub_answers", lambda: False)
     again = segformer.load_model("somebody/roads", revision=revision)
     np.testing.assert_array_equal(again.quarter_logits(images), model.quarter_logits(images))
+
+
+@pytest.mark.parametrize("revision", [None, "v1"])
+def test_the_commit_behind_a_branch_or_tag_is_told(
+    local_hub, write_folder, reference_state, monkeypatch, revision
+):
+    write_folder(local_hub / "somebody" / "roads", reference_state)
+    for is_online in (True, False):
+        monkeypatch.setattr(checkpoint, "_hub_answers", lambda is_online=is_online: is_online)
+        folder = checkpoint.find_folder("somebody/roads", revision, flag="init_from")
+        assert checkpoint.resolved_revision(folder) == COMMIT
+
+
+def test_a_local_folder_has_no_commit(write_folder, reference_state, tmp_path):
+    for name in ("best", f"snapshots/{COMMIT}"):
+        folder = write_folder(tmp_path / name, reference_state)
+        found = checkpoint.find_folder(str(folder), None, flag="init_from")
+        assert checkpoint.resolved_revision(found) is None
 
 
 @pytest.mark.parametrize(
