@@ -1,4 +1,4 @@
-"""Folders of every origin load, damaged ones are refused in one line, saved ones open elsewhere."""
+"""Checkpoint folders and Hub ids are found, and what cannot be used is refused in one line."""
 
 import http.server
 import json
@@ -34,9 +34,6 @@ def assert_one_line(error, *parts):
     assert "\n" not in message
     for part in parts:
         assert part in message
-
-
-# What others write, tfseg reads.
 
 
 def test_a_flat_last_stage_computes_the_same(
@@ -83,7 +80,7 @@ def test_a_name_of_two_classes_does_not_keep_a_checkpoint_from_loading():
     assert checkpoint.read_labels(config).names == ("crane", "road", "crane (2)")
 
 
-# Finding: folders and the Hub.
+# Folders and the Hub.
 
 
 def use_hub(monkeypatch, port, cache):
@@ -98,7 +95,7 @@ def use_hub(monkeypatch, port, cache):
 
 @pytest.fixture
 def closed_port(monkeypatch, tmp_path):
-    """Lets the Hub be a local port that nothing listens on."""
+    """Replaces the Hub by a local port on which nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -141,7 +138,7 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def local_hub(monkeypatch, tmp_path):
-    """A server on this machine with the Hub's file look-up; gives the folder that it serves."""
+    """Runs a local server that looks files up as the Hub does; gives the folder that it serves."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
     server.folder = tmp_path / "hub"
     thread = threading.Thread(target=server.serve_forever)
