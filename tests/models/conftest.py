@@ -1,4 +1,4 @@
-"""The stored PyTorch model as arrays and as a folder; random weights for any network."""
+"""Fixtures: the stored PyTorch model as arrays and as a folder, and random weights."""
 
 import json
 import pathlib
@@ -52,7 +52,7 @@ def reference_dir(write_folder, reference_state, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def randomize():
-    """Draws every weight of a network, norms, biases and running statistics included."""
+    """Draws every weight of a network, including norms, biases and running statistics."""
 
     def draw(network, seed=0):
         rng = np.random.default_rng(seed)

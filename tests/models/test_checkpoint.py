@@ -1,4 +1,4 @@
-"""Folders of every origin load, damaged ones are refused in one line, saved ones open elsewhere."""
+"""Checkpoint folders and Hub ids are found, and what cannot be used is refused in one line."""
 
 import http.server
 import json
@@ -15,6 +15,7 @@ from tfseg.errors import UserError
 from tfseg.models import checkpoint, segformer
 
 LABELS = LabelSpec(("sky", "road", "tree", "car", "person"))
+COMMIT = "0123456789abcdef" * 2 + "01234567"
 OTHER_LABELS = LabelSpec(("pet", "background", "outline"))
 
 
@@ -33,9 +34,6 @@ def assert_one_line(error, *parts):
     assert "\n" not in message
     for part in parts:
         assert part in message
-
-
-# What others write, tfseg reads.
 
 
 def test_a_flat_last_stage_computes_the_same(
@@ -82,7 +80,7 @@ def test_a_name_of_two_classes_does_not_keep_a_checkpoint_from_loading():
     assert checkpoint.read_labels(config).names == ("crane", "road", "crane (2)")
 
 
-# Finding: folders and the Hub.
+# Folders and the Hub.
 
 
 def use_hub(monkeypatch, port, cache):
@@ -97,7 +95,7 @@ def use_hub(monkeypatch, port, cache):
 
 @pytest.fixture
 def closed_port(monkeypatch, tmp_path):
-    """Lets the Hub be a local port that nothing listens on."""
+    """Replaces the Hub by a local port on which nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -127,7 +125,7 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
         content = b"" if failure else path.read_bytes()
         self.send_response(404 if failure else 200)
         self.send_header("ETag", f'"{name}-1"')
-        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("Content-Length", str(len(content)))
         if failure:
             self.send_header("X-Error-Code", failure)
@@ -140,7 +138,7 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def local_hub(monkeypatch, tmp_path):
-    """A server on this machine with the Hub's file look-up; gives the folder that it serves."""
+    """Runs a local server that looks files up as the Hub does; gives the folder that it serves."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
     server.folder = tmp_path / "hub"
     thread = threading.Thread(target=server.serve_forever)
@@ -162,6 +160,24 @@ def test_a_hub_id_is_fetched_and_later_found_without_the_hub(
     monkeypatch.setattr(checkpoint, "_hub_answers", lambda: False)
     again = segformer.load_model("somebody/roads", revision=revision)
     np.testing.assert_array_equal(again.quarter_logits(images), model.quarter_logits(images))
+
+
+@pytest.mark.parametrize("revision", [None, "v1"])
+def test_the_commit_behind_a_branch_or_tag_is_told(
+    local_hub, write_folder, reference_state, monkeypatch, revision
+):
+    write_folder(local_hub / "somebody" / "roads", reference_state)
+    for is_online in (True, False):
+        monkeypatch.setattr(checkpoint, "_hub_answers", lambda is_online=is_online: is_online)
+        folder = checkpoint.find_folder("somebody/roads", revision, flag="init_from")
+        assert checkpoint.resolved_revision(folder) == COMMIT
+
+
+def test_a_local_folder_has_no_commit(write_folder, reference_state, tmp_path):
+    for name in ("best", f"snapshots/{COMMIT}"):
+        folder = write_folder(tmp_path / name, reference_state)
+        found = checkpoint.find_folder(str(folder), None, flag="init_from")
+        assert checkpoint.resolved_revision(found) is None
 
 
 @pytest.mark.parametrize(

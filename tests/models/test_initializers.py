@@ -1,4 +1,4 @@
-"""First weights: decided by the seed alone, and of the published deviation for each kind."""
+"""Initial weights depend on the seed alone and have the published standard deviations."""
 
 import math
 
@@ -12,7 +12,7 @@ LABELS = LabelSpec(("sky", "road", "tree", "car", "person"))
 
 
 def draw(seed):
-    """Weights of a B0 from scratch, by name without the network's own, which Keras numbers."""
+    """Returns weights of a B0 by name, without the name of the network, which Keras numbers."""
     variables = build_model(LABELS, (64, 64), seed=seed).network.variables
     return {variable.name.split("/", 1)[1]: variable.numpy() for variable in variables}
 
@@ -57,7 +57,7 @@ def test_biases_are_zero_and_norms_one(weights):
         ("segformer/encoder/block.3.0/mlp/dense1", 0.02),
         ("decode_head/linear_c.3/proj", 0.02),
         ("decode_head/classifier", 0.01),
-        # He's normal over the fan-out: 7 * 7 * 32, 3 * 3 * 256, and 3 * 3 a group.
+        # He's normal over the fan-out: 7 * 7 * 32, 3 * 3 * 256, and 3 * 3 per group.
         ("segformer/encoder/patch_embeddings.0/proj", math.sqrt(2 / (49 * 32))),
         ("segformer/encoder/patch_embeddings.3/proj", math.sqrt(2 / (9 * 256))),
         ("segformer/encoder/block.3.0/mlp/dwconv/dwconv", math.sqrt(2 / 9)),

@@ -1,4 +1,4 @@
-"""The stand-ins compute what Hugging Face's own layers compute, from the same weights."""
+"""The faster layers compute what Hugging Face's layers compute from the same weights."""
 
 import functools
 
@@ -18,7 +18,7 @@ SIZES = ((64, 96), (51, 69))
 
 
 def plain_name(variable):
-    """A weight's name without the network's own, which Keras numbers."""
+    """Returns the name of a weight without that of the network, which Keras numbers."""
     return variable.name.split("/", 1)[1]
 
 
@@ -34,7 +34,7 @@ SHAPES = {
 
 @pytest.fixture(scope="module", params=SHAPES)
 def networks(request, randomize):
-    """An untouched network and tfseg's with the same weights, with nothing random in either."""
+    """Hugging Face's network and tfseg's model with equal weights and without dropout."""
     config = SegformerConfig(
         drop_path_rate=0.0, classifier_dropout_prob=0.0, **SHAPES[request.param]
     )
@@ -59,7 +59,7 @@ def run_stock(stock, images, training):
 
 
 def gradients(call, network):
-    """Gradients of a random linear function of the logits, by weight."""
+    """Returns the gradients of a random linear function of the logits, by name of the weight."""
     with tf.GradientTape() as tape:
         logits = call()
         slopes = tf.random.stateless_normal(tf.shape(logits), (0, 3))
@@ -97,7 +97,7 @@ def test_quarter_logits_equal_hugging_faces(networks, size):
 
 @pytest.mark.parametrize(("size", "is_graph"), [(SIZES[0], True), (SIZES[1], False)])
 def test_gradients_of_every_weight_equal_hugging_faces(networks, size, is_graph, monkeypatch):
-    """In a graph of known shapes, as in training, and outside; scores fill several blocks."""
+    """Runs in a graph of static shapes, as in training, and eagerly; scores fill several blocks."""
     monkeypatch.setattr(layers.attention, "_BLOCK_SCORES", 1000)
     stock, model = networks
     for network in (stock, model.network):
@@ -154,7 +154,7 @@ def test_depthwise_convolution_equals_the_grouped_one(grid, randomize):
 
 
 def value_and_gradients(function, *tensors):
-    """Of a function that is compiled as training's parts are."""
+    """Returns value and gradients of a function in a graph of static shapes, as in training."""
 
     @tf.function
     def run(*tensors):
@@ -234,7 +234,7 @@ def test_the_sum_of_scales_equals_resizing_each(sizes):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("layer", ["dense", "depthwise"])
 def test_the_gradient_of_a_bias_adds_up_in_float32(layer, policy):
-    """TensorFlow's own was wrong by a third of the largest sum in bfloat16."""
+    """In bfloat16, TensorFlow's own gradient is wrong by a third of the largest sum."""
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(policy)
     try:
@@ -353,7 +353,7 @@ def test_the_decode_head_drops_only_in_training():
 
 
 def test_layer_norm_of_half_precision_has_float32_statistics():
-    # Their squares overflow float16, and bfloat16 holds 3 digits of their mean.
+    # The squares overflow float16, and bfloat16 holds three digits of the mean.
     values = np.random.default_rng(5).normal(2000, 300, size=(8, 16)).astype(np.float16)
     result = layers.LayerNorm(epsilon=1e-5, dtype="mixed_float16")(values)
     assert result.dtype == tf.float16

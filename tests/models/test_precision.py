@@ -23,7 +23,7 @@ STEPS = 50
 
 
 def build(precision="float32", **rates):
-    """A tiny SegFormer of two stages, because XLA compiles four for half a minute."""
+    """Builds a tiny SegFormer of two stages, because XLA needs half a minute to compile four."""
     config = SegformerConfig(
         num_encoder_blocks=2,
         depths=[1, 1],
@@ -43,7 +43,7 @@ def build(precision="float32", **rates):
 
 
 def draw_batch(seed, count=8):
-    """Noisy images of tiles, each tile of a class that its colour tells; the top row is void."""
+    """Draws noisy images of tiles whose colours tell their classes; the top row is void."""
     rng = np.random.default_rng(seed)
     tiles = rng.integers(0, 4, (count, 4, 4)).astype(np.int32)
     masks = tiles.repeat(SIZE // 4, 1).repeat(SIZE // 4, 2)
@@ -66,14 +66,14 @@ def train(model, *, steps, jit_compile=False):
     batches = [draw_batch(seed) for seed in range(steps)]
     images, masks = (np.stack(part) for part in zip(*batches, strict=True))
     data = tf.data.Dataset.from_tensor_slices((images, masks))
-    # An epoch a step, because Keras reports the mean over an epoch.
+    # One step per epoch, because Keras reports the mean loss of an epoch.
     history = model.fit(data.repeat(), steps_per_epoch=1, epochs=steps, verbose=0)
     return history.history["loss"]
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """By precision: a model after `STEPS` steps, and the loss of each step."""
+    """For each precision a model after `STEPS` steps, and the loss of each step."""
     models = {precision: build(precision) for precision in PRECISIONS}
     return {name: (model, train(model, steps=STEPS)) for name, model in models.items()}
 
@@ -185,7 +185,7 @@ def test_xla_compiles_every_precision_with_its_rates(precision):
 
 
 def loss_on_shapes(precision):
-    """The eval loss of a B0 after 50 steps on `shapes`, with nothing random in the network."""
+    """Returns the eval loss of a B0 without dropout after 50 steps on `shapes`."""
     data = DataConfig(dataset="shapes")
     spec, preprocessing = pipeline.get_spec(data), Preprocessing((128, 128))
     examples, eval_examples = (
@@ -196,7 +196,7 @@ def loss_on_shapes(precision):
     checkpoint.set_labels(config, spec.labels)
     model = segformer.Segformer(config, spec.labels, preprocessing, precision=precision)
     initializers.initialize(model.network, seed=0)
-    # A larger rate makes training so sensitive that any rounding moves the loss by some percent.
+    # With a larger learning rate, any rounding would change the loss by several percent.
     schedule = optimizers.build_schedule("polynomial", learning_rate=2e-4, total_steps=STEPS)
     optimizer = optimizers.build_optimizer(schedule, weight_decay=0.01, gradient_clip_norm=1.0)
     model.compile(optimizer, SegmentationCrossEntropy(spec.labels.ignore_index))

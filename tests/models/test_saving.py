@@ -20,7 +20,7 @@ IMAGE_SIZE = (32, 64)
 SHIFT = 1.0  # of the classifier's bias, between the old weights and the new ones
 MOMENTS = ("with half a file", "before a rename", "after a rename")
 
-# Builds a model once, and then forks a process for each folder, which dies in the middle of saving.
+# Builds a model once, then forks one process per folder, which dies in the middle of saving.
 PROGRAM = """
     import os, sys
     from tfseg.data.labels import LabelSpec
@@ -62,7 +62,7 @@ PROGRAM = """
 
 @pytest.fixture(scope="module")
 def killed(reference_dir, tmp_path_factory):
-    """By what is written: (folder, moment, n) of saves that died at that moment of rename n."""
+    """For each kind of save (folder, moment, n): it died at that moment of its n-th rename."""
     root = tmp_path_factory.mktemp("killed")
     counts = {"first save": (1, 2, 3), "weights": (1,), "label and weights": (1, 2)}
     cases = {

@@ -31,7 +31,7 @@ def test_bands_equal_resizing_at_once(size, spread):
     assert again.dtype == tf.int32
     np.testing.assert_array_equal(again, class_map)
     probabilities = tf.reduce_max(tf.nn.softmax(expected), axis=-1)
-    rounding = max(1e-5, 1e-6 * spread)  # of the logits, whose size is the spread
+    rounding = max(1e-5, 1e-6 * spread)  # of logits, which are as large as the spread
     np.testing.assert_allclose(confidence, probabilities, rtol=rounding)
 
 
@@ -62,7 +62,7 @@ def test_classes_that_never_come_near_are_not_resized():
     pixels[..., 2] = 9.0
     pixels[0, 7, 7, 3] = 11.0
     logits = tf.constant(pixels)
-    assert count_kept(logits, 0.0) == 2  # 1 everywhere but around the one pixel of 3
+    assert count_kept(logits, 0.0) == 2  # class 1, and class 3 around its one pixel
     assert count_kept(logits, 1.5) == 3
     assert count_kept(logits, 20.0) == count_kept(logits, None) == 5
 

@@ -1,4 +1,4 @@
-"""Weights in every layout that there is, against PyTorch's and TensorFlow's own models."""
+"""Weights of every layout load, compared with PyTorch's and TensorFlow's own models."""
 
 import json
 
@@ -50,9 +50,6 @@ def assert_one_line(error, *parts):
     assert "\n" not in message
     for part in parts:
         assert part in message
-
-
-# What others write, tfseg reads.
 
 
 def test_a_float16_checkpoint_loads_as_float32(
@@ -153,7 +150,7 @@ def test_a_folder_without_weights_is_refused(reference_dir, tmp_path):
     [
         {"hidden_sizes": [4, 8, 12, 32]},
         {"decoder_hidden_size": 32},
-        # As many numbers in another order: a reshape would take them.
+        # As many numbers in another shape, which a reshape would accept.
         {"patch_sizes": [7, 3, 3, 3], "hidden_sizes": [8, 4, 12, 16]},
         {"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0, "b": 1}},
     ],
@@ -179,11 +176,8 @@ def test_more_blocks_than_the_weights_have_is_refused(write_folder, reference_st
         assert_one_line(error, "lacks", "block.3.1")
 
 
-# Names and facts in the config.
-
-
 class TestPyTorch:
-    """Both directions, with PyTorch itself."""
+    """PyTorch opens what tfseg saves, and tfseg opens what PyTorch saves."""
 
     @pytest.fixture(autouse=True)
     def torch(self):
@@ -271,6 +265,3 @@ class TestPyTorch:
         with pytest.raises(UserError) as error:
             segformer.load_model(str(tmp_path))
         assert_one_line(error, "pytorch_model.bin", "damaged")
-
-
-# Another number of classes.

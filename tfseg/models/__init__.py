@@ -1,6 +1,6 @@
-"""The room of the model: SegFormer for Keras, its layers, weights and checkpoint folders.
+"""SegFormer for Keras: the model, its layers, its weights and its checkpoint folders.
 
-Only this room knows transformers. Its door: `load_model(folder_or_hub_id)`.
+No other room imports transformers. The public door is `load_model(folder_or_hub_id)`.
 """
 
 from tfseg import lazy_door

@@ -17,12 +17,12 @@ _HUB_TIMEOUT_SECONDS = 5
 
 
 def find_folder(path: str, revision: str | None, *, flag: str) -> epath.Path:
-    """Returns the local folder of a checkpoint, fetched where `path` is remote or a Hub id.
+    """Returns the local folder of a checkpoint; a remote one is fetched first.
 
     Args:
-        path: Folder, `gs://` folder or Hub id.
+        path: Local folder, `gs://` folder or Hub id.
         revision: Branch, tag or commit of a Hub id.
-        flag: The flag that `path` came from, for the message.
+        flag: Name of the flag that `path` came from, for the error message.
 
     Raises:
         UserError: Nothing is there; the message says what was tried.
@@ -62,7 +62,7 @@ def _fetch_from_hub(hub_id: str, revision: str | None, flag: str) -> epath.Path:
     from huggingface_hub import errors
 
     gone = (errors.HFValidationError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
-    # Asked first, because a look-up without a network retries for 23 seconds.
+    # Asked first, because without a network each look-up retries for 23 seconds.
     is_online = _hub_answers()
 
     def fetch(name: str) -> str:
@@ -105,11 +105,29 @@ def _hub_answers() -> bool:
     return True
 
 
+def resolved_revision(folder: epath.PathLike) -> str | None:
+    """Returns the commit that a Hub id and its revision stood for when `find_folder` found it.
+
+    A run that records it can be repeated with the same weights after the branch has moved on.
+
+    Args:
+        folder: From `find_folder`.
+
+    Returns:
+        The commit hash, 40 hexadecimal digits; None for a folder that is not from the Hub.
+    """
+    folder = epath.Path(folder)
+    # The Hub's cache keeps a commit's files in models--OWNER--NAME/snapshots/COMMIT.
+    is_snapshot = folder.parent.name == "snapshots"
+    is_from_hub = is_snapshot and folder.parent.parent.name.startswith("models--")
+    return folder.name if is_from_hub else None
+
+
 def read_config(folder: epath.Path) -> SegformerConfig:
     """Reads `config.json`.
 
     Raises:
-        UserError: It is damaged, or describes another model than SegFormer.
+        UserError: The file is damaged, or describes a model other than SegFormer.
     """
     path = folder / "config.json"
     try:
@@ -119,12 +137,13 @@ def read_config(folder: epath.Path) -> SegformerConfig:
         raise damaged_file(path, error) from error
     if model_type != "segformer":
         raise UserError(f"{folder} holds a model of type {model_type!r}; tfseg takes 'segformer'")
-    # False leaves the last stage flat, for which transformers' head assumes a square image.
+    # With False the last stage's features stay flat, and transformers' head then assumes a square
+    # image. The weights are the same.
     return SegformerConfig.from_dict({**values, "reshape_last_stage": True})
 
 
 def set_labels(config: SegformerConfig, labels: LabelSpec) -> None:
-    """Writes the classes into a config: `id2label`, `label2id`, ignore index and palette."""
+    """Sets a config's classes: `id2label`, `label2id`, the ignore index and the palette."""
     config.id2label = labels.id2label
     config.label2id = labels.label2id
     config.semantic_loss_ignore_index = labels.ignore_index
@@ -132,10 +151,11 @@ def set_labels(config: SegformerConfig, labels: LabelSpec) -> None:
 
 
 def read_labels(config: SegformerConfig) -> LabelSpec:
-    """Rebuilds the classes from a config.
+    """Reads the classes from a config.
 
-    A folder of another origin gets the default palette; a name that stands for two classes gets
-    its id, as ImageNet's two cranes; an ignore index that is a class id becomes -1.
+    A config without a palette, which only tfseg writes, gets the default one. If two classes
+    have the same name, as ImageNet's two cranes do, the later one gets its class id appended. An
+    ignore index that is also a class id becomes -1.
     """
     names = [config.id2label[class_id] for class_id in sorted(config.id2label)]
     names = tuple(

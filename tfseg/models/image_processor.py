@@ -2,7 +2,7 @@
 
 Hugging Face's SegformerImageProcessor resizes an image, multiplies it by `rescale_factor` and
 normalises it with `image_mean` and `image_std`; each step can be switched off. `Preprocessing`
-normalises values in [0, 1] instead, which is the same function with another mean and deviation.
+normalises values in [0, 1] instead: the same function with another mean and standard deviation.
 https://huggingface.co/docs/transformers/model_doc/segformer
 """
 

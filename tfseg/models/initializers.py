@@ -1,8 +1,9 @@
-"""First weights of a SegFormer from scratch, drawn as the reference implementation draws them.
+"""Draws the weights of a SegFormer from scratch as the reference implementation does.
 
-Keras would draw Glorot for everything, whose fan of a depthwise kernel counts channels that no
-output sees. Linear layers take a truncated normal of deviation 0.02, convolutions He's normal
-over their fan-out a group, the classifier a normal of deviation 0.01.
+Keras would use Glorot's initialiser for every layer; for a depthwise kernel it counts channels
+that an output does not read. Here linear layers use a truncated normal distribution of standard
+deviation 0.02, convolutions He's normal distribution over the fan-out per group, and the
+classifier a normal distribution of standard deviation 0.01.
 https://github.com/NVlabs/SegFormer/blob/master/mmseg/models/backbones/mix_transformer.py
 """
 
@@ -18,14 +19,18 @@ _CLASSIFIER_STD = 0.01
 
 
 def initialize(network: tf.keras.Model, seed: int) -> None:
-    """Draws every kernel of a built network; biases are 0 and norms 1, as Keras leaves them.
+    """Draws every kernel of a built network; biases stay 0 and norms 1, as Keras sets them.
 
-    Each kernel's stream is seeded by `seed` and its name, so the same seed gives the same weights
-    whatever the order.
+    Each kernel is drawn from `seed` and its name, so the same seed gives the same weights in any
+    order.
+
+    Args:
+        network: A built network.
+        seed: Seed of all kernels.
     """
     for variable in network.trainable_variables:
         if variable.name.endswith("/kernel:0"):
-            # Without the network's own name, which Keras numbers from the second one on.
+            # Without the name of the network, to which Keras adds a number from the second one on.
             name = variable.name.split("/", 1)[1]
             stream = (seed, zlib.crc32(name.encode()))
             variable.assign(_draw(variable.name, variable.shape, stream))

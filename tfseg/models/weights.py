@@ -1,9 +1,10 @@
-"""A SegFormer's weights: read from PyTorch's and TensorFlow's files, and in PyTorch's layout.
+"""Reads SegFormer weights from PyTorch's and TensorFlow's files, and gives them to PyTorch.
 
-The files are read here and not by transformers' `from_pretrained`, because that silently reshapes
-a weight of another shape with as many numbers, draws a fresh head that no seed repeats, needs to
-be told of `pytorch_model.bin`, and reports damaged files and other sizes with errors that name
-neither the file nor the weight. (Tried with 4.53.3; names and transpositions are transformers'.)
+The files are read here and not by transformers' `from_pretrained`, for four reasons (tried with
+4.53.3). It silently reshapes a weight that has another shape but as many numbers. It draws a
+fresh head that no seed repeats. It reads `pytorch_model.bin` only if it is told to. Its errors
+for damaged files and for other shapes name neither the file nor the weight. Names and
+transpositions of weights still come from transformers.
 """
 
 from __future__ import annotations
@@ -28,15 +29,17 @@ _CLASSIFIER = "decode_head.classifier."
 def load_weights(
     network: TFSegformerForSemanticSegmentation, folder: epath.Path, *, allow_fresh_head: bool
 ) -> None:
-    """Loads a folder's weights into a built network.
+    """Loads the weights of a folder into a built network.
 
     Args:
-        network: Takes the weights; what the folder lacks keeps its values.
+        network: Receives the weights; a weight that the folder lacks keeps its value.
         folder: Holds `model.safetensors` in either layout, `tf_model.h5` or `pytorch_model.bin`.
-        allow_fresh_head: The decode head may be missing, or be for another number of classes.
+        allow_fresh_head: Accept that weights of the decode head are missing, or that the
+            classifier is for another number of classes.
 
     Raises:
-        UserError: No weights, damaged ones, or some are missing or of another shape that may not.
+        UserError: There are no weights, a file is damaged, or a weight that is needed is missing
+            or has another shape.
     """
     state, wrong = _read_state(folder), []
     for variable in network.variables:
@@ -55,7 +58,7 @@ def load_weights(
 
 
 def _read_state(folder: epath.Path) -> dict[str, np.ndarray]:
-    """Reads the first weight file there is, under PyTorch's names and in its layout."""
+    """Reads the first weight file that exists; names and layout are PyTorch's."""
     readers = dict(zip(WEIGHT_FILES, (_read_safetensors, _read_h5, _read_pickle), strict=True))
     name = next((name for name in readers if (folder / name).exists()), None)
     if name is None:
@@ -69,7 +72,7 @@ def _read_state(folder: epath.Path) -> dict[str, np.ndarray]:
         raise damaged_file(folder / name, error) from error
     if any(name.startswith("segformer.") for name in state):
         return state
-    # An encoder saved alone lacks the prefix.
+    # An encoder that was saved alone lacks the prefix.
     return {f"segformer.{name}": array for name, array in state.items()}
 
 
@@ -77,7 +80,7 @@ def _read_safetensors(path: epath.Path) -> dict[str, np.ndarray]:
     with safe_open(path, framework="np") as archive:
         state = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
         is_pytorch = (archive.metadata() or {}).get("format") != "tf"
-    # TensorFlow's lack the network's own name, which a variable's has.
+    # TensorFlow's names lack the name of the network, which the names of variables start with.
     return state if is_pytorch else _to_pytorch({f"/{name}": state[name] for name in state})
 
 
@@ -88,7 +91,7 @@ def _read_h5(path: epath.Path) -> dict[str, np.ndarray]:
 
     def collect(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset):
-            # A variable's name comes after its layer's.
+            # The name of a variable follows the name of its layer.
             arrays[name.partition("/")[2]] = item[()]
 
     with h5py.File(path) as archive:
@@ -110,9 +113,9 @@ def _read_pickle(path: epath.Path) -> dict[str, np.ndarray]:
 
 
 def pytorch_state(network: TFSegformerForSemanticSegmentation) -> dict[str, np.ndarray]:
-    """Returns every weight under PyTorch's name and in its layout, float32."""
+    """Returns every weight as float32 under PyTorch's name and in PyTorch's layout."""
     state = _to_pytorch({variable.name: variable.numpy() for variable in network.variables})
-    # PyTorch's batch norm counts batches; nothing reads it while momentum is set.
+    # PyTorch's batch norm counts batches. Nothing reads the count as long as momentum is set.
     return {**state, "decode_head.batch_norm.num_batches_tracked": np.zeros((), np.int64)}
 
 
@@ -127,7 +130,7 @@ def _to_pytorch(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def pytorch_name(name: str, shape: Sequence[int]) -> tuple[str, pytorch_layout.TransposeType]:
-    """Returns PyTorch's name of a TensorFlow variable, and how its array is transposed."""
+    """Returns PyTorch's name for a TensorFlow variable, and how to transpose its array."""
     name, transpose = pytorch_layout.convert_tf_weight_name_to_pt_weight_name(
         name, tf_weight_shape=shape
     )

@@ -1,6 +1,6 @@
-"""Exact, faster stand-ins for layers of Hugging Face's TFSegformer, with the same weights.
+"""Faster layers that compute exactly what those of Hugging Face's TFSegformer compute.
 
-Every stand-in keeps each weight's name and shape, so checkpoints load and save as before.
+Each layer keeps the names and shapes of its weights, so checkpoints load and save as before.
 """
 
 from tfseg import lazy_door

@@ -1,4 +1,4 @@
-"""The activation of the Mix-FFN, alone and with the linear map behind it."""
+"""GELU, the activation of the Mix-FFN, alone and fused with the linear map that follows it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tfseg.models.layers.dense import Dense, map_rows, sum_rows
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
-    """Gaussian error linear unit, `x * P(X <= x)`; the gradient keeps `x` and nothing else.
+    """Gaussian error linear unit, `x * P(X <= x)`; only `x` is kept in memory for the gradient.
 
-    Computed in float32 whatever the dtype of `x`. https://arxiv.org/abs/1606.08415
+    The computation is float32 for every dtype of `x`. https://arxiv.org/abs/1606.08415
     """
 
-    # Inside, because AutoGraph calls a module's decorated function without its decorator.
+    # Defined here, because AutoGraph would call a decorated module-level function undecorated.
     @tf.custom_gradient
     def activate(x: tf.Tensor) -> tf.Tensor:
         return _gelu(x), lambda upstream: _gelu_and_gradient(x, upstream)[1]
@@ -25,10 +25,11 @@ def gelu(x: tf.Tensor) -> tf.Tensor:
 
 
 class GeluDense(Dense):
-    """A linear map of the GELU of the last axis; the gradient keeps the GELU's input alone.
+    """GELU of the input, then a linear map of the last axis.
 
-    Input and output of the GELU are the widest tensors of a SegFormer. The gradient's pass over
-    the input gives the output once more: 65 MB less for two images of 512x512 in SegFormer-B0.
+    Input and output of the GELU are the widest tensors of a SegFormer. Only the input is kept
+    for the gradient, whose pass over it computes the output again. That saves 65 MB for two
+    images of 512x512 in SegFormer-B0.
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Efficient self-attention, in blocks of scores."""
+"""Efficient self-attention that computes its scores block by block."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import tensorflow as tf
 from transformers.models.segformer import modeling_tf_segformer as hf
 from transformers.tf_utils import shape_list
 
-_BLOCK_SCORES = 1 << 20  # 4 MB of float32, which stay in a core's cache
-_LEAST_SHARE = 16  # a block of less than this part of them costs more to call than to compute
+_BLOCK_SCORES = 1 << 20  # 4 MB of float32, which fit in the cache of a core
+_LEAST_SHARE = 16  # a smaller fraction of a block costs more to call than to compute
 
 
 class EfficientSelfAttention(hf.TFSegformerEfficientSelfAttention):
-    """Self-attention with keys and values from a smaller grid.
+    """Self-attention whose keys and values come from a smaller grid.
 
-    `attend` never holds all scores, and the scale goes to the keys, the smallest tensor, instead
-    of the scores. https://arxiv.org/abs/2105.15203, section 3.1
+    `attend` never holds all scores. The scale is applied to the keys, which are the smallest
+    tensor, instead of the scores. https://arxiv.org/abs/2105.15203, section 3.1
     """
 
     def call(
@@ -30,7 +30,8 @@ class EfficientSelfAttention(hf.TFSegformerEfficientSelfAttention):
         """Attends over `[batch, height * width, channels]`, keeping the shape.
 
         Raises:
-            ValueError: Probabilities are asked for, which do not exist as a whole.
+            ValueError: `output_attentions` is set, but the whole matrix of probabilities is never
+                computed.
         """
         if output_attentions:
             raise ValueError("attention in blocks gives no probabilities")
@@ -68,16 +69,19 @@ class EfficientSelfAttention(hf.TFSegformerEfficientSelfAttention):
 def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     """Returns `softmax(query key^T) value` without holding all scores.
 
-    Scores are as many as queries times keys: 34 MB a layer for two images of 512x512, 0.5 GB for
-    1024x1024. A block of them is turned into its share of the result and forgotten, and computed
-    again for the gradient, which takes no longer than fetching it from memory. Exact: a block
-    holds all keys of its queries, so that the softmax is the ordinary one.
-    https://arxiv.org/abs/2205.14135 does the same inside a GPU.
+    There are as many scores as queries times keys: per layer 34 MB for two images of 512x512,
+    and 0.5 GB for 1024x1024. Each block of scores is computed, used and freed, and computed again
+    for the gradient, which takes no longer than reading it from memory. The result is exact,
+    because a block holds all keys of its queries and so the ordinary softmax applies.
+    https://arxiv.org/abs/2205.14135 does the same on a GPU.
 
     Args:
         query: `[batch, heads, queries, channels]`.
-        key: `[batch, heads, keys, channels]`, scaled.
-        value: Like `key`.
+        key: `[batch, heads, keys, channels]`, already scaled.
+        value: `[batch, heads, keys, channels]`.
+
+    Returns:
+        `[batch, heads, queries, channels]`.
     """
 
     @tf.custom_gradient
@@ -85,7 +89,8 @@ def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         (context,) = _map_blocks(_attend_block, (query,), (key, value), summed=0)
 
         def gradient(upstream):
-            # The softmax's own term, sum_j p_j dp_j, is small once it is written so.
+            # The gradient of the softmax needs sum_j p_j dp_j over all scores. It equals this sum
+            # over channels, which is one number per query.
             along = tf.reduce_sum(upstream * context, -1, keepdims=True)
             by_query = (query, upstream, along)
             return _map_blocks(_block_gradient, by_query, (key, value), summed=2)
@@ -123,14 +128,14 @@ def _map_blocks(
     *,
     summed: int,
 ) -> list[tf.Tensor]:
-    """Calls a function on one block of queries and their keys after the other.
+    """Calls a function on each block of queries and the keys that belong to it.
 
     Args:
-        function: Takes a block of each tensor; returns a tensor like a block of queries, then
-            `summed` ones like a block of keys.
+        function: Takes a block of each tensor; returns a tensor with the shape of a block of
+            queries, then `summed` tensors with the shape of a block of keys.
         by_query: `[batch, heads, queries, ...]`.
         by_key: `[batch, heads, keys, channels]`.
-        summed: See above; summed over the blocks that share the keys.
+        summed: Number of tensors that are summed over the blocks that share keys.
     """
     query_shape, key_shape = by_query[0].shape, by_key[0].shape
     layout = _choose_layout(query_shape, key_shape)
@@ -161,10 +166,10 @@ def _map_blocks(
 def _choose_layout(
     query_shape: tf.TensorShape, key_shape: tf.TensorShape
 ) -> tuple[int, int] | None:
-    """Returns the number of groups of heads, and of parts of their queries, that make blocks.
+    """Returns into how many groups the heads, and into how many parts their queries, are divided.
 
-    None stands for one block: shapes must be static and blocks equally large, and a number of
-    queries with few divisors, such as 127 x 127, would make thousands of tiny ones.
+    None means a single block. Blocks must have static and equal shapes, and a number of queries
+    with few divisors, such as 127 x 127, would need thousands of tiny blocks.
     """
     if not (query_shape.is_fully_defined() and key_shape.is_fully_defined()):
         return None

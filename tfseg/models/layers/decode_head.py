@@ -14,22 +14,23 @@ from tfseg.models.layers.upsampling import sum_upsampled
 
 
 class FusedDecodeHead(hf.TFSegformerDecodeHead):
-    """The all-MLP decode head, fused at each scale before the resize.
+    """The all-MLP decode head, which fuses each scale before it is resized.
 
-    The head computes `fuse(concat_i(resize(x_i M_i + b_i)))` with a pointwise linear `fuse`,
-    bias-free, on a quarter-size grid of 4 x 256 channels. Bilinear weights sum to one, so the
-    resize commutes with pointwise linear maps and the same function is
-    `sum_i resize(x_i (M_i W_i)) + b_i W_i`, where `W_i` is `fuse`'s slice for scale i: the
-    large products run on the small grids. https://arxiv.org/abs/2105.15203, section 3.2. Outside
-    training the batch normalisation behind it is a scale of `W_i` and of the sum's bias.
+    The published head computes `fuse(concat_i(resize(x_i M_i + b_i)))` on a quarter-size grid of
+    4 x 256 channels, where `fuse` is pointwise, linear and without a bias. Bilinear weights sum to
+    one, so a resize commutes with pointwise linear maps, and the same function is
+    `sum_i resize(x_i (M_i W_i)) + b_i W_i`, where `W_i` is the slice of `fuse` for scale i. The
+    large products then run on the small grids. Outside training, the batch normalisation that
+    follows becomes a factor on `W_i` and on the bias of the sum.
+    https://arxiv.org/abs/2105.15203, section 3.2.
 
-    In mixed precision the products of kernels, the resizes and the sum are float32, everything on
-    a grid of features has the layers' own dtype.
+    In mixed precision the products of kernels, the resizes and the sum are float32; products with
+    feature maps have the compute dtype of the layers.
     """
 
     def __init__(self, config: SegformerConfig, **kwargs):
-        # The head reads its layers' weights as float32 and leaves its inputs as they are; the
-        # layers in it follow the policy under which it is made.
+        # The head itself reads weights as float32 and does not cast its inputs. The layers inside
+        # follow the global dtype policy.
         super().__init__(config, dtype="float32", autocast=False, **kwargs)
         self.classifier = PointwiseConv(config.num_labels, name="classifier")
 
@@ -37,8 +38,8 @@ class FusedDecodeHead(hf.TFSegformerDecodeHead):
         """Returns float32 logits `[batch, height / 4, width / 4, num_classes]`.
 
         Args:
-            hidden_states: The encoder's four feature maps, finest first, channels last.
-            training: Batch statistics and dropout are on.
+            hidden_states: The four feature maps of the encoder, finest first, channels last.
+            training: Turns batch statistics and dropout on.
         """
         kernels, bias = self._fused_kernels()
         if not training:

@@ -1,4 +1,4 @@
-"""The Mix-FFN's convolution."""
+"""The depthwise convolution of the Mix-FFN."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tfseg.models.layers.dense import sum_rows
 
 
 class DepthwiseConv(hf.TFSegformerDWConv):
-    """3x3 depthwise convolution of the Mix-FFN.
+    """The 3x3 depthwise convolution of the Mix-FFN.
 
-    Hugging Face's `Conv2D(groups=channels)` runs through a jit-compiled fallback on the CPU.
-    With as many groups as channels each output channel sees one input channel, which is what
-    `tf.nn.depthwise_conv2d` computes from the same kernel with its last two axes swapped.
+    Hugging Face uses `Conv2D(groups=channels)`, which falls back to slow jit-compiled code on the
+    CPU. With as many groups as channels, each output channel reads one input channel. That is
+    what `tf.nn.depthwise_conv2d` computes from the same kernel with its last two axes swapped.
     """
 
     def call(self, hidden_states: tf.Tensor, height, width) -> tf.Tensor:
@@ -28,7 +28,7 @@ class DepthwiseConv(hf.TFSegformerDWConv):
 
 
 def _convolve(grid: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """TensorFlow's own convolution and gradient, but for the bias's, see `sum_rows`."""
+    """TensorFlow's convolution and gradient, except that `sum_rows` gives the bias's gradient."""
     options = {"strides": (1, 1, 1, 1), "padding": "SAME"}
 
     @tf.custom_gradient

@@ -7,9 +7,10 @@ from transformers.models.segformer import modeling_tf_segformer as hf
 
 
 class DropPath(hf.TFSegformerDropPath):
-    """Stochastic depth: training skips each example's block with a chance of `drop_path`.
+    """Stochastic depth: in training, each example skips the block with probability `drop_path`.
 
-    Hugging Face's multiplies by float32 whatever the input is, which fails in mixed precision.
+    Hugging Face's layer multiplies inputs of every dtype by float32, which fails in mixed
+    precision.
     https://arxiv.org/abs/1603.09382
     """
 

@@ -1,4 +1,4 @@
-"""The decode head's activation and its dropout in one."""
+"""The activation and the dropout of the decode head in one operation."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from transformers.tf_utils import shape_list
 
 from tfseg.models.layers.compilation import compile_where_static
 
-_LEVELS = 1 << 16  # of 16 random bits a value, twice as fast as the 32 of `tf.nn.dropout`
+_LEVELS = 1 << 16  # 16 random bits per value, twice as fast as the 32 bits of `tf.nn.dropout`
 
 
 def relu_dropout(x: tf.Tensor, rate: float) -> tf.Tensor:
-    """Dropout of the rectified values of `x`, in half the time of `tf.nn.dropout(tf.nn.relu(x))`.
+    """Returns `tf.nn.dropout(tf.nn.relu(x), rate)` in half the time.
 
-    The gradient keeps the result alone: it passes where that is above 0, since a kept value times
-    at least 1 is above 0 exactly where the value is. 17 ms instead of 35 ms for 8 million values
-    (2 CPU cores). https://jmlr.org/papers/v15/srivastava14a.html
+    Only the result is kept for the gradient, which passes where the result is above 0: a kept
+    value is scaled by at least 1, so it is above 0 exactly where the input is. It takes 17 ms
+    instead of 35 ms for 8 million values (2 CPU cores).
+    https://jmlr.org/papers/v15/srivastava14a.html
 
     Args:
         x: `[..., channels]`.
-        rate: Chance that a value is dropped, in [0, 1), to a multiple of 2 ** -16; the others are
-            scaled up so that the mean stays.
+        rate: Probability that a value is dropped, in [0, 1), rounded to a multiple of 2 ** -16.
+            The other values are scaled up, so that the mean stays the same.
     """
     dropped_levels = min(round(rate * _LEVELS), _LEVELS - 1)
     scale = _LEVELS / (_LEVELS - dropped_levels)
 
-    # Inside, because AutoGraph calls a module's decorated function without its decorator.
+    # Defined here, because AutoGraph would call a decorated module-level function undecorated.
     @tf.custom_gradient
     def activate(x: tf.Tensor) -> tf.Tensor:
         outputs = _relu_and_drop(x, _draw_bits(x), dropped_levels, scale)
