@@ -133,8 +133,8 @@ def make_boxes_config(boxes_dir, init_from, model_dir, **training):
 @pytest.fixture(scope="session")
 def boxes_run(boxes_dir, plain_model_dir, tmp_path_factory):
     """(folder, config, figures) of a training that has ended; tests must not change it."""
-    from tfseg.training import run as training_run
+    from tfseg.training.run import run_training
 
     model_dir = tmp_path_factory.mktemp("runs") / "boxes"
     config = make_boxes_config(boxes_dir, plain_model_dir, model_dir)
-    return model_dir, config, training_run.run_training(config)
+    return model_dir, config, run_training(config)

@@ -20,7 +20,7 @@ from tfseg.config import (
     TrainingConfig,
 )
 from tfseg.serving import prediction
-from tfseg.training import run as training_run
+from tfseg.training.run import run_training
 
 CAMVID = Path(__file__).parents[2] / "shared" / "data" / "camvid"
 pytestmark = [
@@ -39,7 +39,7 @@ def run(tmp_path_factory):
         training=TrainingConfig(epochs=8),
         run=RunConfig(model_dir=str(model_dir), eval_every=4),
     )
-    return model_dir, training_run.run_training(config)
+    return model_dir, run_training(config)
 
 
 def test_photographs_are_learned(run):

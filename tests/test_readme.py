@@ -73,6 +73,11 @@ def _function(script, name):
     return re.search(rf"^{name}\(\) {{\n.*?^}}\n", script, re.DOTALL | re.MULTILINE).group()
 
 
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)]+)\)", README))
+def test_links_lead_to_files(target):
+    assert (ROOT / target).is_file()
+
+
 @pytest.mark.slow
 def test_the_way_from_training_to_prediction(tmp_path):
     """Runs the README's commands in their order, training with a small budget."""
@@ -91,11 +96,11 @@ def test_the_way_from_training_to_prediction(tmp_path):
         "serving_models/shapes/1/saved_model.pb",
     ):
         assert (tmp_path / written).stat().st_size > 0
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert result.returncode == 0, result.stderr
+    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert result.returncode == 0, result.stderr
 
 
 def _write_photos(folder):

@@ -42,7 +42,8 @@ def train_tfseg(work: Work, weights: Path, photographs: Path) -> float:
     import tempfile
 
     from tfseg import config as configs
-    from tfseg.training import run as training_run
+    from tfseg.training import fitting
+    from tfseg.training.preparation import prepare_run
 
     with tempfile.TemporaryDirectory() as model_dir:
         config = configs.TrainConfig(
@@ -59,8 +60,8 @@ def train_tfseg(work: Work, weights: Path, photographs: Path) -> float:
             ),
             run=configs.RunConfig(model_dir=model_dir, keep_checkpoints=work.steps + 1),
         )
-        run = training_run.open_run(config)
-        training_run.fit(training_run.build_model(run), run)
+        run = prepare_run(config)
+        fitting.fit(fitting.build_model(run), run)
         # Each epoch ends with writing its checkpoint, so these times are the ends of the epochs.
         ends = sorted(
             path.stat().st_mtime_ns / 1e9 for path in Path(model_dir).glob("checkpoints/*.index")

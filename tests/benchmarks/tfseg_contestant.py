@@ -13,7 +13,7 @@ from tests.benchmarks.works import LEARNING_RATE, WEIGHT_DECAY, load_batch
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
 from tfseg.models import segformer
 from tfseg.serving import module
-from tfseg.training import optimizers
+from tfseg.training import learning_rate, optimizers
 
 
 def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
@@ -24,7 +24,7 @@ def build_train_step(folder: Path, variant: str) -> Callable[[], float]:
         variant: The precision.
     """
     model = segformer.load_model(str(folder), precision=variant)
-    schedule = optimizers.build_schedule(
+    schedule = learning_rate.build_schedule(
         "constant", learning_rate=LEARNING_RATE, total_steps=1, warmup_steps=0
     )
     model.compile(

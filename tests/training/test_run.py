@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from tfseg.errors import UserError
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
 from tfseg.models import segformer
 from tfseg.serving import module
-from tfseg.training import run as training_run
+from tfseg.training import fitting
+from tfseg.training.preparation import prepare_run
+from tfseg.training.run import run_training
 
 
 def read_history(model_dir):
@@ -32,8 +35,8 @@ def read_history(model_dir):
 def test_a_run_leaves_what_the_readme_lists(boxes_run):
     model_dir, _, _ = boxes_run
     expected = {
-        "config.json", "labels.json", "train.flags", "history.csv", "metrics.json", "best",
-        "checkpoints", "report", "tensorboard", "saved_model",
+        "config.json", "labels.json", "data.json", "train.flags", "history.csv", "metrics.json",
+        "best", "checkpoints", "report", "tensorboard", "saved_model",
     }  # fmt: skip
     assert {path.name for path in model_dir.iterdir()} == expected
     assert {path.name for path in (model_dir / "best").iterdir()} == {
@@ -63,13 +66,12 @@ def test_the_best_weights_are_the_scored_ones(boxes_run):
     assert figures["mean_iou"] == pytest.approx(best, abs=1e-6)
 
 
-def test_history_has_a_row_an_evaluation(boxes_run):
+def test_history_has_one_row_per_evaluation(boxes_run):
     model_dir, _, _ = boxes_run
     rows = read_history(model_dir)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert [row["step"] for row in rows] == ["3", "6"]
     assert all(np.isfinite(float(row["val_loss"])) for row in rows)
-    assert all(0 <= float(row["input_bound"]) <= 1 for row in rows)
 
 
 def test_the_saved_labels_and_preprocessing_are_the_data_sets(boxes_run):
@@ -82,10 +84,29 @@ def test_the_saved_labels_and_preprocessing_are_the_data_sets(boxes_run):
 def test_the_same_command_again_trains_no_further(boxes_run):
     model_dir, config, figures = boxes_run
     before = read_history(model_dir)
-    again = training_run.run_training(config)
+    again = run_training(config)
     assert again["mean_iou"] == pytest.approx(figures["mean_iou"], abs=1e-6)
     assert read_history(model_dir) == before
     assert [path.name for path in (model_dir / "saved_model").iterdir()] == ["1"]
+
+
+def test_a_data_set_that_has_grown_is_refused_on_resumption(boxes_run, tmp_path):
+    model_dir, config, _ = boxes_run
+    shutil.copytree(config.data.dataset.removeprefix("folder:"), tmp_path / "grown")
+    shutil.copytree(model_dir, tmp_path / "run")
+    for part, suffix in (("images", "jpg"), ("annotations", "png")):
+        folder = tmp_path / "grown" / part / "train"
+        shutil.copy(folder / f"0.{suffix}", folder / f"new.{suffix}")
+    grown = dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, dataset=f"folder:{tmp_path / 'grown'}"),
+        run=dataclasses.replace(config.run, model_dir=str(tmp_path / "run")),
+    )
+    recorded = (tmp_path / "run" / "config.json").read_text()
+    moved = recorded.replace(config.data.dataset, grown.data.dataset)
+    (tmp_path / "run" / "config.json").write_text(moved)
+    with pytest.raises(UserError, match=r"train split 'train' has changed.*12 examples.*has 13"):
+        run_training(grown)
 
 
 def test_another_configuration_is_refused_and_nothing_is_touched(boxes_run):
@@ -95,7 +116,7 @@ def test_another_configuration_is_refused_and_nothing_is_touched(boxes_run):
         config, training=dataclasses.replace(config.training, learning_rate=0.5)
     )
     with pytest.raises(UserError, match=r"--learning_rate=0\.003, now 0\.5.*--model_dir"):
-        training_run.run_training(changed)
+        run_training(changed)
     assert {path: path.stat().st_mtime_ns for path in model_dir.rglob("*")} == before
 
 
@@ -103,7 +124,7 @@ def test_noresume_refuses_a_folder_that_holds_a_run(boxes_run):
     _, config, _ = boxes_run
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, resume=False))
     with pytest.raises(UserError, match="--noresume"):
-        training_run.run_training(config)
+        run_training(config)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +134,7 @@ def test_noresume_refuses_a_folder_that_holds_a_run(boxes_run):
 def test_bad_input_leaves_nothing(boxes_dir, plain_model_dir, tmp_path, training, words):
     config = make_boxes_config(boxes_dir, plain_model_dir, tmp_path / "run", **training)
     with pytest.raises(UserError, match=words):
-        training_run.run_training(config)
+        run_training(config)
     assert not (tmp_path / "run" / "checkpoints").exists()
     assert not (tmp_path / "run" / "best").exists()
 
@@ -123,7 +144,7 @@ def test_class_weights_of_an_unknown_class_leave_nothing(boxes_dir, plain_model_
         boxes_dir, plain_model_dir, tmp_path / "run", class_weights="floor=1,boxes=5"
     )
     with pytest.raises(UserError, match=r"--class_weights .*'boxes'.*allowed: floor, box, light"):
-        training_run.run_training(config)
+        run_training(config)
     assert not (tmp_path / "run").exists()
 
 
@@ -139,10 +160,10 @@ def test_class_weights_and_label_smoothing_reach_the_loss(boxes_dir, plain_model
         learning_rate=1e-12,
         warmup_steps=0,
     )
-    run = training_run.open_run(config)
-    model = training_run.build_model(run)
+    run = prepare_run(config)
+    model = fitting.build_model(run)
     batches = pipeline.build_training(
-        run.train_examples,
+        run.train.examples,
         run.config.train_data,
         model.preprocessing,
         run.spec.labels,
@@ -154,15 +175,16 @@ def test_class_weights_and_label_smoothing_reach_the_loss(boxes_dir, plain_model
     loss = SegmentationCrossEntropy(255, class_weights=(0.25, 1, 8), label_smoothing=0.2)
     expected = float(loss(masks, logits))
     assert abs(expected - float(SegmentationCrossEntropy(255)(masks, logits))) > 0.01
-    assert training_run.fit(model, run)
+    assert fitting.fit(model, run)
+    assert model(images).shape == [*images.shape[:3], 3]
     assert float(read_history(tmp_path)[0]["loss"]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_train_steps_end_within_an_epoch(boxes_dir, plain_model_dir, tmp_path, capsys):
     config = make_boxes_config(boxes_dir, plain_model_dir, tmp_path / "run", train_steps=4)
-    training_run.run_training(config)
+    run_training(config)
     assert [row["step"] for row in read_history(tmp_path / "run")] == ["3", "4"]
-    line = r"^3/3 - .*loss: .*val_mean_iou: .*/step - Input-bound: \d+ % of step time$"
+    line = r"^3/3 - .*loss: .*val_mean_iou: .*/step$"
     assert len(re.findall(line, capsys.readouterr().out, re.MULTILINE)) == 2
 
 
@@ -178,14 +200,14 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(
         gradient_clip_norm=None,
     )
     with pytest.raises(UserError, match=r"the loss became .* at step \d+"):
-        training_run.run_training(config)
+        run_training(config)
 
 
 def test_a_run_in_mixed_precision_leaves_float32(boxes_dir, plain_model_dir, tmp_path):
     config = make_boxes_config(
         boxes_dir, plain_model_dir, tmp_path / "run", precision="mixed_bfloat16", epochs=1
     )
-    figures = training_run.run_training(config)
+    figures = run_training(config)
     assert np.isfinite(figures["loss"])
     best = tmp_path / "run" / "best"
     assert {array.dtype for array in load_file(best / "model.safetensors").values()} == {
@@ -199,6 +221,27 @@ def test_a_run_in_mixed_precision_leaves_float32(boxes_dir, plain_model_dir, tmp
     np.testing.assert_array_equal(result["class_map"], module.predict_class_maps(model, images))
     probabilities = tf.nn.softmax(model(model.preprocessing(images)))
     np.testing.assert_allclose(result["confidence"], np.max(probabilities, -1), rtol=1e-4)
+
+
+def test_the_best_row_and_the_final_metrics_agree_in_mixed_precision(
+    boxes_dir, plain_model_dir, tmp_path
+):
+    config = make_boxes_config(
+        boxes_dir, plain_model_dir, tmp_path / "run", precision="mixed_bfloat16"
+    )
+    run = dataclasses.replace(config.run, export=False)
+    run_training(dataclasses.replace(config, run=run))
+    saved = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    best = max(float(row["val_mean_iou"]) for row in read_history(tmp_path / "run"))
+    assert saved["mean_iou"] == best
+    assert saved["precision"] == "mixed_bfloat16"
+
+
+def test_steps_can_be_profiled_for_tensorboard(boxes_dir, plain_model_dir, tmp_path):
+    config = make_boxes_config(boxes_dir, plain_model_dir, tmp_path / "run", epochs=1)
+    run = dataclasses.replace(config.run, profile_steps=(2, 3), export=False)
+    run_training(dataclasses.replace(config, run=run))
+    assert list((tmp_path / "run" / "tensorboard").rglob("plugins/profile/*/*.xplane.pb"))
 
 
 def start_training(boxes_dir, init_from, model_dir, epochs):

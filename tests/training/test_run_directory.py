@@ -1,13 +1,13 @@
-"""Whose folder it is, and the checkpoint that a run goes on from."""
+"""Which run a folder belongs to, and the files that describe it."""
 
 import pytest
 import tensorflow as tf
 
 from tfseg.config import RunConfig, TrainConfig, TrainingConfig, serialization
 from tfseg.data.labels import LabelSpec
+from tfseg.data.pipeline import Split
 from tfseg.errors import UserError
 from tfseg.training import run_directory
-from tfseg.training.callbacks import TrainingState
 
 LABELS = LabelSpec(("sky", "road"))
 
@@ -28,12 +28,20 @@ def test_a_file_is_refused(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def start_run(tmp_path, **run):
-    """A folder that holds a run with a checkpoint."""
+def make_splits(num_train=3, digest="a1"):
+    examples = tf.data.Dataset.range(1)
+    return {
+        "train": Split("train", examples, num_train, digest),
+        "eval": Split("val", examples, 2, "b2"),
+    }
+
+
+def start_run(tmp_path, leaves="checkpoints/checkpoint", **run):
+    """A folder of a run that has left a file."""
     config = make_config(tmp_path, **run)
-    run_directory.write_config(config, LABELS, tmp_path)
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "checkpoint").write_text("")
+    run_directory.write_run_files(tmp_path, config, LABELS, make_splits())
+    (tmp_path / leaves).parent.mkdir(exist_ok=True)
+    (tmp_path / leaves).write_text("")
     return config
 
 
@@ -55,13 +63,66 @@ def test_a_run_of_other_classes_is_refused(tmp_path):
         run_directory.check_model_dir(config, LabelSpec(("road", "sky")))
 
 
-def test_a_run_without_a_checkpoint_gives_way_to_a_corrected_one(tmp_path):
-    start_run(tmp_path)
-    (tmp_path / "checkpoints" / "checkpoint").unlink()
-    corrected = TrainConfig(
+def corrected(tmp_path):
+    return TrainConfig(
         training=TrainingConfig(learning_rate=1e-5), run=RunConfig(model_dir=str(tmp_path))
     )
-    assert run_directory.check_model_dir(corrected, LABELS) == tmp_path
+
+
+def test_a_run_without_results_gives_way_to_a_corrected_one(tmp_path):
+    start_run(tmp_path)
+    (tmp_path / "checkpoints" / "checkpoint").unlink()
+    assert run_directory.check_model_dir(corrected(tmp_path), LABELS) == tmp_path
+
+
+@pytest.mark.parametrize("leaves", ["best/config.json", "metrics.json", "saved_model/1"])
+def test_results_without_checkpoints_do_not_give_way_to_another_run(tmp_path, leaves):
+    start_run(tmp_path, leaves)
+    with pytest.raises(UserError, match=r"another configuration \(--learning_rate=none, now 1e-05"):
+        run_directory.check_model_dir(corrected(tmp_path), LABELS)
+
+
+def test_results_of_an_unknown_run_are_kept(tmp_path):
+    config = start_run(tmp_path, "best/config.json")
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UserError, match=r"results but no config\.json.*--model_dir"):
+        run_directory.check_model_dir(config, LABELS)
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path):
+    config = start_run(tmp_path, "best/config.json")
+    assert run_directory.check_model_dir(config, LABELS) == tmp_path
+
+
+def test_a_finished_run_whose_checkpoints_were_removed_is_kept(tmp_path):
+    config = start_run(tmp_path, "metrics.json")
+    with pytest.raises(UserError, match=r"finished run but no checkpoint.*--model_dir"):
+        run_directory.check_model_dir(config, LABELS)
+
+
+def test_unchanged_splits_are_taken(tmp_path):
+    start_run(tmp_path)
+    run_directory.check_splits(tmp_path, make_splits())
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (make_splits(num_train=4, digest="c3"), r"had 3 examples \(digest a1\).*has 4 \(digest c3"),
+        (make_splits(digest="c3"), r"had 3 examples \(digest a1\).*has 3 \(digest c3"),
+    ],
+    ids=["count", "content"],
+)
+def test_a_changed_split_is_refused_and_named(tmp_path, changed, words):
+    start_run(tmp_path)
+    with pytest.raises(UserError, match="the train split 'train' has changed.*" + words):
+        run_directory.check_splits(tmp_path, changed)
+
+
+def test_a_run_without_results_may_start_with_other_data(tmp_path):
+    start_run(tmp_path)
+    (tmp_path / "checkpoints" / "checkpoint").unlink()
+    run_directory.check_splits(tmp_path, make_splits(num_train=4))
 
 
 def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
@@ -77,54 +138,3 @@ def test_config_and_flagfile_are_written_and_leftovers_removed(tmp_path):
     assert serialization.train_config_from_json(text) == config
     assert "--model_dir=NEW" in (tmp_path / "train.flags").read_text().splitlines()[0]
     assert not list((tmp_path / "best").iterdir())
-
-
-@pytest.fixture
-def model():
-    model = tf.keras.Sequential([tf.keras.layers.Dense(2, input_shape=(3,))])
-    model.compile(tf.keras.optimizers.AdamW(0.1), "mse")
-    return model
-
-
-def save_checkpoints(model, config, model_dir, epochs):
-    state = TrainingState()
-    manager = run_directory.restore_state(model, state, config, model_dir)
-    for epoch in epochs:
-        model.layers[0].bias.assign([epoch, epoch])
-        state.epoch.assign(epoch)
-        state.best.assign(epoch / 10)
-        manager.save(checkpoint_number=epoch)
-
-
-def test_the_newest_checkpoint_is_restored_and_old_ones_go(model, tmp_path):
-    config = make_config(tmp_path, keep_checkpoints=2)
-    save_checkpoints(model, config, tmp_path, (1, 2, 3))
-    model.layers[0].bias.assign([0, 0])
-    state = TrainingState()
-    run_directory.restore_state(model, state, config, tmp_path)
-    assert int(state.epoch) == 3
-    assert float(state.best) == pytest.approx(0.3)
-    assert model.layers[0].bias.numpy().tolist() == [3, 3]
-    indices = {path.name for path in (tmp_path / "checkpoints").glob("*.index")}
-    assert indices == {"ckpt-2.index", "ckpt-3.index"}
-
-
-def test_a_damaged_checkpoint_is_passed_over(model, tmp_path, caplog):
-    config = make_config(tmp_path)
-    save_checkpoints(model, config, tmp_path, (1, 2))
-    (data,) = (tmp_path / "checkpoints").glob("ckpt-2.data*")
-    data.write_bytes(data.read_bytes()[:50])
-    state = TrainingState()
-    run_directory.restore_state(model, state, config, tmp_path)
-    assert int(state.epoch) == 1
-    assert model.layers[0].bias.numpy().tolist() == [1, 1]
-    assert "passed over" in caplog.text
-
-
-def test_no_readable_checkpoint_is_an_error_and_not_a_fresh_start(model, tmp_path):
-    config = make_config(tmp_path)
-    save_checkpoints(model, config, tmp_path, (1,))
-    for path in (tmp_path / "checkpoints").glob("ckpt-1.*"):
-        path.write_bytes(b"damaged")
-    with pytest.raises(UserError, match="none of the checkpoints"):
-        run_directory.restore_state(model, TrainingState(), config, tmp_path)

@@ -1,4 +1,4 @@
-"""The machine's state before training: seeds and determinism."""
+"""Seeds and determinism, set before a training starts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ def set_seed(seed: int, *, deterministic: bool = False) -> None:
     """Seeds Python, NumPy and TensorFlow.
 
     Args:
-        seed: Seed of all three.
-        deterministic: Choose ops that give the same bits on every run, and slower ones; on a CPU
-            sums over threads otherwise differ in their last bits.
+        seed: The seed of all three.
+        deterministic: Use operations that give the same bits in every run. They are slower. Without
+            them, sums over threads on a CPU differ in their last bits.
     """
     tf.keras.utils.set_random_seed(seed)
     if deterministic:

@@ -1,4 +1,4 @@
-"""Fills what a configuration leaves open from the data set's facts."""
+"""Fills in what a configuration leaves open: from the data set's facts, then the exact versions."""
 
 from __future__ import annotations
 
@@ -12,46 +12,69 @@ from tfseg.config.defaults import (
     SCRATCH_DROP_PATH_RATE,
     SCRATCH_LEARNING_RATE,
 )
+from tfseg.config.sections import ModelConfig
+from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
+from tfseg.models import checkpoint
 
 
 def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
-    """Fills the fields that were left open from the data set's facts."""
-    data, model, training = config.data, config.model, config.training
-    init_from = model.init_from or spec.init_from or f"nvidia/{model.backbone}"
-    scratch = init_from == "scratch"
-    drop_path_rate = model.drop_path_rate
-    learning_rate = training.learning_rate
-    if learning_rate is None and training.lr_schedule != "piecewise":
-        learning_rate = SCRATCH_LEARNING_RATE if scratch else PRETRAINED_LEARNING_RATE
-    return dataclasses.replace(
-        config,
+    """Fills in the fields that were left open, from the facts about the data set."""
+    data, train_data, run = config.data, config.train_data, config.run
+    init_from = config.model.init_from or spec.init_from or f"nvidia/{config.model.backbone}"
+    return TrainConfig(
         data=dataclasses.replace(
             data,
             eval_split=data.eval_split or spec.eval_split,
             image_size=data.image_size or spec.image_size,
         ),
         train_data=dataclasses.replace(
-            config.train_data,
-            train_split=config.train_data.train_split or spec.train_split,
-            augmentation=config.train_data.augmentation or spec.augmentation,
+            train_data,
+            train_split=train_data.train_split or spec.train_split,
+            augmentation=train_data.augmentation or spec.augmentation,
         ),
-        model=dataclasses.replace(
-            model,
-            init_from=init_from,
-            drop_path_rate=SCRATCH_DROP_PATH_RATE
-            if scratch and drop_path_rate is None
-            else drop_path_rate,
+        model=_resolve_model(config.model, init_from),
+        training=dataclasses.replace(
+            config.training, learning_rate=_resolve_learning_rate(config, init_from)
         ),
-        training=dataclasses.replace(training, learning_rate=learning_rate),
-        run=dataclasses.replace(
-            config.run, model_dir=config.run.model_dir or default_model_dir(data.dataset)
-        ),
+        run=dataclasses.replace(run, model_dir=run.model_dir or default_model_dir(data.dataset)),
     )
 
 
+def _resolve_model(model: ModelConfig, init_from: str) -> ModelConfig:
+    drop_path_rate = model.drop_path_rate
+    if init_from == "scratch" and drop_path_rate is None:
+        drop_path_rate = SCRATCH_DROP_PATH_RATE
+    return dataclasses.replace(model, init_from=init_from, drop_path_rate=drop_path_rate)
+
+
+def _resolve_learning_rate(config: TrainConfig, init_from: str) -> float | None:
+    training = config.training
+    if training.learning_rate is not None or training.lr_schedule == "piecewise":
+        return training.learning_rate
+    return SCRATCH_LEARNING_RATE if init_from == "scratch" else PRETRAINED_LEARNING_RATE
+
+
+def resolve_versions(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
+    """Replaces open versions by the ones that are used, so that `train.flags` repeats the run.
+
+    These are the version of a TFDS data set, and the commit of first weights from the Hub.
+
+    Raises:
+        UserError: The first weights cannot be found.
+    """
+    model = config.model
+    if model.init_from != "scratch":
+        folder = checkpoint.find_folder(model.init_from, model.revision, flag="init_from")
+        revision = checkpoint.resolved_revision(folder) or model.revision
+        model = dataclasses.replace(model, revision=revision)
+    dataset = pipeline.versioned_name(config.data, spec)
+    data = dataclasses.replace(config.data, dataset=dataset)
+    return dataclasses.replace(config, data=data, model=model)
+
+
 def default_model_dir(dataset: str) -> str:
-    """Returns `runs/<dataset>`, with what does not belong in a file name replaced.
+    """Returns `runs/<dataset>`, with characters replaced that do not belong in a file name.
 
     >>> default_model_dir("folder:../data/camvid")
     'runs/camvid'

@@ -1,109 +1,128 @@
-"""The folder of a run: whose it is, what it repeats, and where it goes on."""
+"""The folder of a run: which run it belongs to, and the files that describe the run."""
 
 from __future__ import annotations
 
-import logging
+import json
+from collections.abc import Mapping
 
-import tensorflow as tf
 from etils import epath
 
 from tfseg import files
 from tfseg.config import serialization
 from tfseg.config.commands import TrainConfig
 from tfseg.data.labels import LabelSpec
+from tfseg.data.pipeline import Split
 from tfseg.errors import UserError
-from tfseg.training.callbacks import TrainingState
 
-_logger = logging.getLogger(__name__)
+# What a user would lose if another run took the folder.
+_RESULTS = ("checkpoints/checkpoint", "best/config.json", "metrics.json", "saved_model")
 
 
 def check_model_dir(config: TrainConfig, labels: LabelSpec) -> epath.Path:
-    """Returns the run's folder, which is new or holds a run of the same configuration.
+    """Returns the folder of the run, which is new or holds a run of the same configuration.
 
-    A folder without a checkpoint has nothing to lose: a run that was corrected may take it.
+    A folder that holds no results has nothing to lose, so a corrected run may take it.
 
     Args:
-        config: Resolved.
-        labels: The data set's classes, which a resumed run must find as they were.
+        config: The resolved configuration.
+        labels: The classes of the data set, which a resumed run must find unchanged.
 
     Raises:
-        UserError: It holds another run, or `resume` is off and it holds one.
+        UserError: The folder holds another run, or results that a run cannot resume from, or it
+            holds a run and `resume` is off.
     """
     model_dir = epath.Path(config.run.model_dir).expanduser()
     for part in (model_dir, *model_dir.parents):
         if part.exists() and not part.is_dir():
             raise UserError(f"--model_dir={model_dir}: {part} is a file, not a folder")
-    if not (model_dir / "checkpoints" / "checkpoint").exists():
+    if not _holds_results(model_dir):
         return model_dir
     changes = _changes(model_dir, config, labels)
     if changes:
-        raise UserError(
-            f"--model_dir={model_dir} holds a run of another configuration "
-            f"({'; '.join(changes)}); choose another --model_dir, or remove that folder"
-        )
+        raise _taken(model_dir, f"a run of another configuration ({'; '.join(changes)})")
     if not config.run.resume:
-        raise UserError(
-            f"--model_dir={model_dir} holds a run, and --noresume was given; choose another "
-            "--model_dir, or remove that folder"
-        )
+        raise _taken(model_dir, "a run, and --noresume was given")
+    has_checkpoint = (model_dir / "checkpoints" / "checkpoint").exists()
+    if (model_dir / "metrics.json").exists() and not has_checkpoint:
+        raise _taken(model_dir, "the results of a finished run but no checkpoint to resume from")
     return model_dir
 
 
+def check_splits(model_dir: epath.Path, splits: Mapping[str, Split]) -> None:
+    """Checks that a resumed run finds the examples with which it began.
+
+    Args:
+        model_dir: The folder of the run.
+        splits: The opened splits by purpose, `train` and `eval`.
+
+    Raises:
+        UserError: A split holds other examples than `data.json` records.
+    """
+    path = model_dir / "data.json"
+    if not (_holds_results(model_dir) and path.exists()):
+        return
+    recorded, found = json.loads(path.read_text()), _describe(splits)
+    for purpose, now in found.items():
+        before = recorded[purpose]
+        if before != now:
+            raise UserError(
+                f"the {purpose} split {now['split']!r} has changed since the run in "
+                f"--model_dir={model_dir} began: it had {before['num_examples']} examples "
+                f"(digest {before['digest'][:12]}) and now has {now['num_examples']} (digest "
+                f"{now['digest'][:12]}); restore the data, or choose another --model_dir"
+            )
+
+
+def write_run_files(
+    model_dir: epath.Path, config: TrainConfig, labels: LabelSpec, splits: Mapping[str, Split]
+) -> None:
+    """Writes what describes a run, and removes what a killed process left half-written.
+
+    The files are `config.json`, `labels.json`, `data.json` and `train.flags`.
+    """
+    for folder in (model_dir, *(model_dir / name for name in ("best", "report", "saved_model"))):
+        files.remove_leftovers(folder)
+    command = f"python -m tfseg.train --flagfile={model_dir}/train.flags --model_dir=NEW"
+    contents = {
+        "config.json": serialization.to_json(config),
+        "labels.json": labels.to_json(),
+        "data.json": json.dumps(_describe(splits), indent=2) + "\n",
+        "train.flags": serialization.flagfile_text(config, command),
+    }
+    for name, content in contents.items():
+        files.write_atomically(model_dir / name, content)
+
+
+def _holds_results(model_dir: epath.Path) -> bool:
+    return any((model_dir / name).exists() for name in _RESULTS)
+
+
 def _changes(model_dir: epath.Path, config: TrainConfig, labels: LabelSpec) -> list[str]:
-    texts = []
+    texts = {}
     for name in ("config.json", "labels.json"):
         path = model_dir / name
-        texts.append(path.read_text() if path.exists() else "")
-    changes = serialization.changed_fields(serialization.train_config_from_json(texts[0]), config)
-    if texts[1] != labels.to_json():
+        if not path.exists():
+            raise _taken(model_dir, f"results but no {name}, so they are of an unknown run")
+        texts[name] = path.read_text()
+    recorded = serialization.train_config_from_json(texts["config.json"])
+    changes = serialization.changed_fields(recorded, config)
+    if texts["labels.json"] != labels.to_json():
         changes.append("the class names or the mask values that stand for them")
     return changes
 
 
-def write_config(config: TrainConfig, labels: LabelSpec, model_dir: epath.Path) -> None:
-    """Writes `config.json`, `labels.json` and `train.flags`; removes what a kill left half-done."""
-    for folder in (model_dir, *(model_dir / name for name in ("best", "report", "saved_model"))):
-        files.remove_leftovers(folder)
-    files.write_atomically(model_dir / "config.json", serialization.to_json(config))
-    files.write_atomically(model_dir / "labels.json", labels.to_json())
-    command = f"python -m tfseg.train --flagfile={model_dir}/train.flags --model_dir=NEW"
-    files.write_atomically(model_dir / "train.flags", serialization.flagfile_text(config, command))
-
-
-def restore_state(
-    model: tf.keras.Model, state: TrainingState, config: TrainConfig, model_dir: epath.Path
-) -> tf.train.CheckpointManager:
-    """Restores the newest whole checkpoint, if there is one; an unreadable one is passed over.
-
-    Args:
-        model: Compiled; its weights and its optimizer's are restored.
-        state: Restored too.
-        config: How many checkpoints to keep.
-        model_dir: Holds `checkpoints/`.
-
-    Returns:
-        The manager that saves the checkpoints to come.
-
-    Raises:
-        UserError: There are checkpoints, and none can be read.
-    """
-    model.optimizer.build(model.trainable_variables)
-    checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, state=state)
-    manager = tf.train.CheckpointManager(
-        checkpoint, str(model_dir / "checkpoints"), max_to_keep=config.run.keep_checkpoints
+def _taken(model_dir: epath.Path, what: str) -> UserError:
+    return UserError(
+        f"--model_dir={model_dir} holds {what}; choose another --model_dir, or remove that folder"
     )
-    for path in reversed(manager.checkpoints):
-        try:
-            checkpoint.restore(path).assert_existing_objects_matched()
-        # What TensorFlow raises depends on where the file is damaged.
-        except (tf.errors.OpError, LookupError, ValueError, AssertionError, RuntimeError) as error:
-            _logger.warning("passed over the checkpoint %s, which cannot be read: %s", path, error)
-            continue
-        _logger.info("resumed from %s, after %d epochs", path, int(state.epoch))
-        return manager
-    if manager.checkpoints:
-        raise UserError(
-            f"none of the checkpoints in {model_dir / 'checkpoints'} can be read; remove that "
-            "folder to start again, or choose another --model_dir"
-        )
-    return manager
+
+
+def _describe(splits: Mapping[str, Split]) -> dict[str, dict]:
+    return {
+        purpose: {
+            "split": split.name,
+            "num_examples": split.num_examples,
+            "digest": split.digest,
+        }
+        for purpose, split in splits.items()
+    }

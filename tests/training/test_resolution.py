@@ -1,0 +1,47 @@
+"""What a configuration leaves open, and what `train.flags` states in its place."""
+
+import pytest
+
+from tfseg.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig
+from tfseg.data.catalog import get_dataset_spec
+from tfseg.training import resolution
+
+
+def resolve(**sections):
+    config = TrainConfig(**sections)
+    return resolution.resolve_config(config, get_dataset_spec(config.data.dataset))
+
+
+def test_open_fields_come_from_the_data_set():
+    config = resolve()
+    assert (config.train_data.train_split, config.data.eval_split) == ("train", "test")
+    assert (config.data.image_size, config.train_data.augmentation) == ((128, 128), "flip")
+    assert (config.model.init_from, config.run.model_dir) == ("scratch", "runs/shapes")
+
+
+@pytest.mark.parametrize(
+    ("init_from", "drop_path_rate", "learning_rate"),
+    [("scratch", 0.0, 1.5e-3), ("nvidia/mit-b0", None, 6e-5)],
+)
+def test_defaults_that_depend_on_the_first_weights(init_from, drop_path_rate, learning_rate):
+    config = resolve(model=ModelConfig(init_from=init_from))
+    assert config.model.drop_path_rate == drop_path_rate
+    assert config.training.learning_rate == learning_rate
+
+
+def test_what_was_given_stays():
+    config = resolve(
+        data=DataConfig(image_size=(64, 96), eval_split="train"),
+        model=ModelConfig(drop_path_rate=0.2),
+        training=TrainingConfig(learning_rate=0.5),
+    )
+    assert (config.data.image_size, config.data.eval_split) == ((64, 96), "train")
+    assert (config.model.drop_path_rate, config.training.learning_rate) == (0.2, 0.5)
+
+
+def test_a_local_folder_has_no_version_to_resolve(boxes_dir, plain_model_dir):
+    config = resolve(
+        data=DataConfig(dataset=f"folder:{boxes_dir}"), model=ModelConfig(init_from=plain_model_dir)
+    )
+    spec = get_dataset_spec(config.data.dataset)
+    assert resolution.resolve_versions(config, spec) == config

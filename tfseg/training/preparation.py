@@ -1,0 +1,77 @@
+"""Everything that is decided, opened and checked before a model is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+from etils import epath
+
+from tfseg.config.commands import TrainConfig
+from tfseg.data import pipeline
+from tfseg.data.catalog import DatasetSpec
+from tfseg.data.pipeline import Split
+from tfseg.losses import class_weights
+from tfseg.training import reproducibility, resolution, run_directory
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What the steps of a training share.
+
+    Attributes:
+        config: The resolved configuration: every field that training reads has its value.
+        spec: The facts about the data set.
+        class_weights: Weight of each class in the loss. None means that every class has weight 1.
+        model_dir: The folder of the run.
+        train: The training split.
+        eval: The eval split. Its examples are cached in memory if they fit.
+    """
+
+    config: TrainConfig
+    spec: DatasetSpec
+    class_weights: tuple[float, ...] | None
+    model_dir: epath.Path
+    train: Split
+    eval: Split
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits by their purpose."""
+        return {"train": self.train, "eval": self.eval}
+
+
+def prepare_run(config: TrainConfig) -> Run:
+    """Resolves a configuration, opens both splits and checks the run's folder.
+
+    Raises:
+        UserError: The input is bad. Nothing was written.
+    """
+    spec = pipeline.get_spec(config.data)
+    config = resolution.resolve_config(config, spec)
+    weights = class_weights.by_class(config.training.class_weights, spec.labels.names)
+    config = resolution.resolve_versions(config, spec)
+    model_dir = run_directory.check_model_dir(config, spec.labels)
+    reproducibility.set_seed(config.training.seed, deterministic=config.training.deterministic)
+    run = Run(config, spec, weights, model_dir, *_load_splits(config, spec))
+    run_directory.check_splits(model_dir, run.splits)
+    return run
+
+
+def _load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[Split, Split]:
+    train_data, data = config.train_data, config.data
+    train = pipeline.load_split(spec, data, train_data.train_split, train_data.max_train_examples)
+    evaluation = pipeline.load_split(spec, data, data.eval_split, data.max_eval_examples)
+    cached, _ = pipeline.cache_examples(evaluation.examples, train_data.cache)
+    _logger.info(
+        "%s: %d training examples (%s), %d eval examples (%s), %d classes",
+        data.dataset,
+        train.num_examples,
+        train.name,
+        evaluation.num_examples,
+        evaluation.name,
+        spec.labels.num_classes,
+    )
+    return train, dataclasses.replace(evaluation, examples=cached)

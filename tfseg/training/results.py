@@ -1,0 +1,103 @@
+"""What a training leaves when it ends: metrics, model card, report and SavedModel."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import tensorflow as tf
+
+from tfseg import files
+from tfseg.data import pipeline
+from tfseg.errors import UserError
+from tfseg.evaluation import evaluator
+from tfseg.evaluation.class_table import format_class_table
+from tfseg.hub.model_card import model_card
+from tfseg.models import segformer
+from tfseg.models.segformer import Segformer
+from tfseg.report import page
+from tfseg.serving import bundle
+from tfseg.serving.module import ServingModule
+from tfseg.training.fitting import build_eval_batches
+from tfseg.training.preparation import Run
+
+_logger = logging.getLogger(__name__)
+
+_GALLERY_SIZE = 4
+
+
+def load_best(run: Run) -> Segformer:
+    """Loads the best weights in the precision of the training.
+
+    The epochs were compared in that precision, so `metrics.json` repeats the best row of
+    `history.csv` exactly, and states the precision.
+
+    Raises:
+        UserError: No evaluation gave a value of the monitored metric that can be compared.
+    """
+    folder = run.model_dir / "best"
+    if not (folder / "config.json").exists():
+        raise UserError(
+            f"no evaluation gave a finite {run.config.training.monitor}, so there are no best "
+            "weights to report; set --monitor to another metric or lower --learning_rate"
+        )
+    return segformer.load_model(str(folder), precision=run.config.training.precision)
+
+
+def write_results(model: Segformer, run: Run) -> dict[str, float]:
+    """Evaluates the model and writes `metrics.json`, the model card and `report/`.
+
+    Returns:
+        The metrics, as in `metrics.json`.
+    """
+    labels, dataset = run.spec.labels, run.config.data.dataset
+    with pipeline.naming_bad_examples():
+        scores = evaluator.Evaluator(model, labels).evaluate(build_eval_batches(model, run))
+    metrics = scores.metrics(labels.names)
+    facts = {
+        "dataset": dataset,
+        "split": run.eval.name,
+        "num_examples": scores.num_examples,
+        "precision": run.config.training.precision,
+    }
+    text = evaluator.metrics_to_json({**facts, **metrics})
+    files.write_atomically(run.model_dir / "metrics.json", text)
+    card = model_card(labels, metrics, dataset=dataset, init_from=run.config.model.init_from)
+    files.write_atomically(run.model_dir / "best" / "README.md", card)
+    page.write_report(
+        run.model_dir / "report",
+        history_csv_rows=page.read_history(run.model_dir / "history.csv"),
+        gallery=build_gallery(model, run.eval.examples, run.eval.num_examples),
+        confusion=scores.confusion,
+        labels=labels,
+        metrics=metrics,
+        title=f"{dataset}, {run.eval.name}",
+    )
+    _logger.info("%s", format_class_table(scores.confusion, labels.names))
+    return metrics
+
+
+def build_gallery(
+    model: Segformer, examples: tf.data.Dataset, num_examples: int
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Returns (image, mask, class map) of a few examples that are spread over the split."""
+    served = ServingModule(model)
+    stride = max(1, num_examples // _GALLERY_SIZE)
+    gallery = []
+    for example in examples.shard(stride, 0).take(_GALLERY_SIZE).as_numpy_iterator():
+        class_map = served.predict_images(example["image"][None])["class_map"]
+        gallery.append((example["image"], example["mask"], class_map[0].numpy()))
+    return gallery
+
+
+def export_best(model: Segformer, run: Run, *, is_new: bool) -> None:
+    """Writes the next version of the SavedModel, unless these weights have one already.
+
+    The SavedModel computes in float32, whatever the precision of the training.
+    """
+    base_dir = run.model_dir / "saved_model"
+    if not is_new and bundle.choose_version(base_dir) > 1:
+        return
+    if run.config.training.precision != "float32":
+        model = segformer.load_model(str(run.model_dir / "best"))
+    _logger.info("SavedModel for TF Serving: %s", bundle.write_bundle(model, str(base_dir)))
