@@ -19,7 +19,7 @@ from tfseg.config import (
 )
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.errors import UserError
-from tfseg.training.resolution import default_model_dir, resolve_config
+from tfseg.training.resolution import resolve_config
 
 SECTIONS = (DataConfig, TrainDataConfig, ModelConfig, TrainingConfig, RunConfig)
 
@@ -119,21 +119,6 @@ def test_bad_values_name_the_flag_the_value_and_what_is_allowed(section, values,
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "expected"),
-    [
-        ("oxford_iiit_pet", "runs/oxford_iiit_pet"),
-        ("folder:../data/camvid/", "runs/camvid"),
-        ("hf:segments/sidewalk semantic", "runs/segments_sidewalk_semantic"),
-        ("folder:/", "runs/dataset"),
-        ("folder:/data/mine/..", "runs/data"),
-        ("oxford_iiit_pet:4.0.0", "runs/oxford_iiit_pet_4.0.0"),
-    ],
-)
-def test_default_model_dir(dataset, expected):
-    assert default_model_dir(dataset) == expected
 
 
 def test_a_compiled_step_cannot_be_deterministic():

@@ -45,3 +45,18 @@ def test_a_local_folder_has_no_version_to_resolve(boxes_dir, plain_model_dir):
     )
     spec = get_dataset_spec(config.data.dataset)
     assert resolution.resolve_versions(config, spec) == config
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        ("oxford_iiit_pet", "runs/oxford_iiit_pet"),
+        ("folder:../data/camvid/", "runs/camvid"),
+        ("hf:segments/sidewalk semantic", "runs/segments_sidewalk_semantic"),
+        ("folder:/", "runs/dataset"),
+        ("folder:/data/mine/..", "runs/data"),
+        ("oxford_iiit_pet:4.0.0", "runs/oxford_iiit_pet_4.0.0"),
+    ],
+)
+def test_default_model_dir(dataset, expected):
+    assert resolution.default_model_dir(dataset) == expected
