@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfseg.config import RunConfig, TrainConfig, TrainingConfig, serialization
 from tfseg.data.labels import LabelSpec
-from tfseg.data.pipeline import Split
+from tfseg.data.split import Split
 from tfseg.errors import UserError
 from tfseg.training import run_directory
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfseg.config.training_sections import TrainingConfig
 from tfseg.data import pipeline
+from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.evaluation import evaluator
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
 from tfseg.models import segformer
@@ -62,7 +63,7 @@ def fit(model: Segformer, run: Run) -> bool:
     if first_epoch >= total_epochs:
         _logger.info("training is done already: %d epochs", first_epoch)
         return False
-    with pipeline.naming_bad_examples():
+    with naming_bad_examples():
         model.fit(
             build_train_batches(model, run, first_epoch),
             initial_epoch=first_epoch,
@@ -86,7 +87,7 @@ def count_steps(run: Run) -> tuple[int, int]:
         UserError: A batch takes more examples than there are.
     """
     training = run.config.training
-    steps_per_epoch = pipeline.count_batches(run.train.examples, training.train_batch_size)
+    steps_per_epoch = pipeline.count_batches(run.train.num_examples, training.train_batch_size)
     return steps_per_epoch, training.train_steps or training.epochs * steps_per_epoch
 
 

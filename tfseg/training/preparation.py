@@ -10,7 +10,7 @@ from etils import epath
 from tfseg.config.commands import TrainConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
-from tfseg.data.pipeline import Split
+from tfseg.data.split import Split
 from tfseg.losses import class_weights
 from tfseg.training import reproducibility, resolution, run_directory
 

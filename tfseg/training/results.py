@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import files
-from tfseg.data import pipeline
+from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.errors import UserError
 from tfseg.evaluation import evaluator
 from tfseg.evaluation.class_table import format_class_table
@@ -51,7 +51,7 @@ def write_results(model: Segformer, run: Run) -> dict[str, float]:
         The metrics, as in `metrics.json`.
     """
     labels, dataset = run.spec.labels, run.config.data.dataset
-    with pipeline.naming_bad_examples():
+    with naming_bad_examples():
         scores = evaluator.Evaluator(model, labels).evaluate(build_eval_batches(model, run))
     metrics = scores.metrics(labels.names)
     facts = {

@@ -11,7 +11,7 @@ from tfseg import files
 from tfseg.config import serialization
 from tfseg.config.commands import TrainConfig
 from tfseg.data.labels import LabelSpec
-from tfseg.data.pipeline import Split
+from tfseg.data.split import Split
 from tfseg.errors import UserError
 
 # What a user would lose if another run took the folder.
