@@ -7,14 +7,15 @@ import pytest
 import tensorflow as tf
 from transformers import SegformerConfig
 
-from tfseg.config import DataConfig, TrainConfig, TrainDataConfig
+from tfseg.config import DataConfig, TrainDataConfig
 from tfseg.data import pipeline
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing
 from tfseg.evaluation import evaluator
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
 from tfseg.models import checkpoint, initializers, segformer
-from tfseg.training import callbacks, optimizers, run_directory
+from tfseg.training import learning_rate, optimizers
+from tfseg.training.state import TrainingState, restore_newest
 
 LABELS = LabelSpec(("dark", "red", "green", "blue"))
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -54,7 +55,7 @@ def draw_batch(seed, count=8):
 
 
 def compile_for_training(model, *, steps=STEPS, jit_compile=False):
-    schedule = optimizers.build_schedule("polynomial", learning_rate=3e-3, total_steps=steps)
+    schedule = learning_rate.build_schedule("polynomial", learning_rate=3e-3, total_steps=steps)
     optimizer = optimizers.build_optimizer(schedule, weight_decay=0.01, gradient_clip_norm=1.0)
     loss = SegmentationCrossEntropy(LABELS.ignore_index)
     model.compile(optimizer, loss, jit_compile=jit_compile)
@@ -140,10 +141,7 @@ def test_float16_scales_the_loss_and_clips_the_true_gradient(trained):
 def test_float16_resumes_with_its_loss_scale(trained, tmp_path):
     model, _ = trained["mixed_float16"]
     restore = functools.partial(
-        run_directory.restore_state,
-        state=callbacks.TrainingState(),
-        config=TrainConfig(),
-        model_dir=tmp_path,
+        restore_newest, state=TrainingState(), folder=tmp_path, keep_checkpoints=1
     )
     manager = restore(model)
     model.optimizer.dynamic_counter.assign(17)
@@ -197,7 +195,7 @@ def loss_on_shapes(precision):
     model = segformer.Segformer(config, spec.labels, preprocessing, precision=precision)
     initializers.initialize(model.network, seed=0)
     # With a larger learning rate, any rounding would change the loss by several percent.
-    schedule = optimizers.build_schedule("polynomial", learning_rate=2e-4, total_steps=STEPS)
+    schedule = learning_rate.build_schedule("polynomial", learning_rate=2e-4, total_steps=STEPS)
     optimizer = optimizers.build_optimizer(schedule, weight_decay=0.01, gradient_clip_norm=1.0)
     model.compile(optimizer, SegmentationCrossEntropy(spec.labels.ignore_index))
     settings = TrainDataConfig(augmentation="none")
