@@ -1,9 +1,13 @@
 """What a configuration leaves open, and what `train.flags` states in its place."""
 
+import json
+
 import pytest
 
-from tfseg.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig
+from tfseg.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig, serialization
 from tfseg.data.catalog import get_dataset_spec
+from tfseg.data.sources.shapes import Shapes
+from tfseg.data.sources.shapes_drawing import CLASS_NAMES
 from tfseg.training import resolution
 
 
@@ -60,3 +64,17 @@ def test_a_local_folder_has_no_version_to_resolve(boxes_dir, plain_model_dir):
 )
 def test_default_model_dir(dataset, expected):
     assert resolution.default_model_dir(dataset) == expected
+
+
+def test_the_version_of_a_tfds_data_set_is_written_down(tmp_path):
+    Shapes(config="tiny", data_dir=tmp_path).download_and_prepare()
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps(dict(enumerate(CLASS_NAMES))))
+    data = DataConfig(dataset="tfds:shapes/tiny", data_dir=str(tmp_path), id2label=str(names))
+    config = TrainConfig(data=data, model=ModelConfig(init_from="scratch"))
+    spec = get_dataset_spec(data.dataset, id2label=data.id2label)
+    config = resolution.resolve_versions(resolution.resolve_config(config, spec), spec)
+    assert config.data.dataset == "tfds:shapes/tiny:1.0.0"
+    assert config.run.model_dir == "runs/shapes_tiny"
+    flagfile = serialization.flagfile_text(config, "python -m tfseg.train")
+    assert "--dataset=tfds:shapes/tiny:1.0.0\n" in flagfile
