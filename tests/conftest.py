@@ -1,13 +1,16 @@
 """A SegFormer of a few thousand weights, images for it, and a finished run of it."""
 
+import http.server
 import json
 import os
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
+from tests import hosts
 
 NUM_TRAIN_BOXES, NUM_EVAL_BOXES = 12, 5
 BOX_NAMES = ("floor", "box", "light")
@@ -138,3 +141,18 @@ def boxes_run(boxes_dir, plain_model_dir, tmp_path_factory):
     model_dir = tmp_path_factory.mktemp("runs") / "boxes"
     config = make_boxes_config(boxes_dir, plain_model_dir, model_dir)
     return model_dir, config, run_training(config)
+
+
+@pytest.fixture
+def local_hub(monkeypatch, tmp_path):
+    """Runs a local server that looks files up as the Hub does; gives the folder that it serves."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), hosts.ModelHubHandler)
+    server.folder = tmp_path / "hub"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    hosts.use_model_hub(monkeypatch, endpoint, tmp_path / "cache")
+    yield server.folder
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -32,3 +32,50 @@ def find_closed_url():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+COMMIT = "0" * 40
+
+
+def use_model_hub(monkeypatch, endpoint, cache):
+    """Lets huggingface_hub look up models at `endpoint` and keep them in `cache`."""
+    from huggingface_hub import constants, file_download
+
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+
+
+class ModelHubHandler(http.server.BaseHTTPRequestHandler):
+    """Answers file look-ups as the Hub does, from `<server.folder>/<owner>/<name>/`."""
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.wfile.write(self.answer())
+
+    def answer(self) -> bytes:
+        repo, _, rest = self.path.strip("/").partition("/resolve/")
+        revision, _, name = rest.partition("/")
+        path = self.server.folder / repo / name
+        failure = None
+        if not path.parent.exists():
+            failure = "RepoNotFound"
+        elif revision not in ("main", "v1"):
+            failure = "RevisionNotFound"
+        elif not path.is_file():
+            failure = "EntryNotFound"
+        content = b"" if failure else path.read_bytes()
+        self.send_response(404 if failure else 200)
+        self.send_header("ETag", f'"{name}-1"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Content-Length", str(len(content)))
+        if failure:
+            self.send_header("X-Error-Code", failure)
+        self.end_headers()
+        return content
+
+    def log_message(self, *arguments):
+        """Keeps look-ups out of the tests' output."""

@@ -1,21 +1,19 @@
 """Checkpoint folders and Hub ids are found, and what cannot be used is refused in one line."""
 
-import http.server
 import json
-import socket
-import threading
 import time
 
 import numpy as np
 import pytest
 from transformers import SegformerConfig
 
+from tests import hosts
+from tfseg import network
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.models import checkpoint, segformer
 
 LABELS = LabelSpec(("sky", "road", "tree", "car", "person"))
-COMMIT = "0123456789abcdef" * 2 + "01234567"
 OTHER_LABELS = LabelSpec(("pet", "background", "outline"))
 
 
@@ -83,71 +81,10 @@ def test_a_name_of_two_classes_does_not_keep_a_checkpoint_from_loading():
 # Folders and the Hub.
 
 
-def use_hub(monkeypatch, port, cache):
-    from huggingface_hub import constants, file_download
-
-    endpoint = f"http://127.0.0.1:{port}"
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
-
-
 @pytest.fixture
 def closed_port(monkeypatch, tmp_path):
     """Replaces the Hub by a local port on which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    use_hub(monkeypatch, port, tmp_path / "cache")
-
-
-class HubHandler(http.server.BaseHTTPRequestHandler):
-    """Answers file look-ups as the Hub does, from `<server.folder>/<owner>/<name>/`."""
-
-    def do_HEAD(self):
-        self.answer()
-
-    def do_GET(self):
-        self.wfile.write(self.answer())
-
-    def answer(self) -> bytes:
-        repo, _, rest = self.path.strip("/").partition("/resolve/")
-        revision, _, name = rest.partition("/")
-        path = self.server.folder / repo / name
-        failure = None
-        if not path.parent.exists():
-            failure = "RepoNotFound"
-        elif revision not in ("main", "v1"):
-            failure = "RevisionNotFound"
-        elif not path.is_file():
-            failure = "EntryNotFound"
-        content = b"" if failure else path.read_bytes()
-        self.send_response(404 if failure else 200)
-        self.send_header("ETag", f'"{name}-1"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("Content-Length", str(len(content)))
-        if failure:
-            self.send_header("X-Error-Code", failure)
-        self.end_headers()
-        return content
-
-    def log_message(self, *arguments):
-        """Keeps look-ups out of the tests' output."""
-
-
-@pytest.fixture
-def local_hub(monkeypatch, tmp_path):
-    """Runs a local server that looks files up as the Hub does; gives the folder that it serves."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
-    server.folder = tmp_path / "hub"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    use_hub(monkeypatch, server.server_port, tmp_path / "cache")
-    yield server.folder
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    hosts.use_model_hub(monkeypatch, hosts.find_closed_url(), tmp_path / "cache")
 
 
 @pytest.mark.parametrize("revision", [None, "v1"])
@@ -157,7 +94,7 @@ def test_a_hub_id_is_fetched_and_later_found_without_the_hub(
     write_folder(local_hub / "somebody" / "roads", reference_state)
     model = segformer.load_model("somebody/roads", revision=revision)
     np.testing.assert_allclose(model.quarter_logits(images).numpy(), expected_logits, atol=1e-4)
-    monkeypatch.setattr(checkpoint, "_hub_answers", lambda: False)
+    monkeypatch.setattr(network, "hub_answers", lambda: False)
     again = segformer.load_model("somebody/roads", revision=revision)
     np.testing.assert_array_equal(again.quarter_logits(images), model.quarter_logits(images))
 
@@ -168,13 +105,13 @@ def test_the_commit_behind_a_branch_or_tag_is_told(
 ):
     write_folder(local_hub / "somebody" / "roads", reference_state)
     for is_online in (True, False):
-        monkeypatch.setattr(checkpoint, "_hub_answers", lambda is_online=is_online: is_online)
+        monkeypatch.setattr(network, "hub_answers", lambda is_online=is_online: is_online)
         folder = checkpoint.find_folder("somebody/roads", revision, flag="init_from")
-        assert checkpoint.resolved_revision(folder) == COMMIT
+        assert checkpoint.resolved_revision(folder) == hosts.COMMIT
 
 
 def test_a_local_folder_has_no_commit(write_folder, reference_state, tmp_path):
-    for name in ("best", f"snapshots/{COMMIT}"):
+    for name in ("best", f"snapshots/{hosts.COMMIT}"):
         folder = write_folder(tmp_path / name, reference_state)
         found = checkpoint.find_folder(str(folder), None, flag="init_from")
         assert checkpoint.resolved_revision(found) is None

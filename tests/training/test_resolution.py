@@ -1,9 +1,11 @@
 """What a configuration leaves open, and what `train.flags` states in its place."""
 
 import json
+import shutil
 
 import pytest
 
+from tests import hosts
 from tfseg.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig, serialization
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.data.sources.shapes import Shapes
@@ -78,3 +80,11 @@ def test_the_version_of_a_tfds_data_set_is_written_down(tmp_path):
     assert config.run.model_dir == "runs/shapes_tiny"
     flagfile = serialization.flagfile_text(config, "python -m tfseg.train")
     assert "--dataset=tfds:shapes/tiny:1.0.0\n" in flagfile
+
+
+def test_the_commit_of_weights_from_the_hub_is_written_down(local_hub, plain_model_dir, boxes_dir):
+    shutil.copytree(plain_model_dir, local_hub / "somebody" / "boxes")
+    data = DataConfig(dataset=f"folder:{boxes_dir}")
+    config = resolve(data=data, model=ModelConfig(init_from="somebody/boxes"))
+    config = resolution.resolve_versions(config, get_dataset_spec(data.dataset))
+    assert config.model == ModelConfig(init_from="somebody/boxes", revision=hosts.COMMIT)

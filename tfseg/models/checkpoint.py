@@ -9,11 +9,10 @@ import tempfile
 from etils import epath
 from transformers import SegformerConfig
 
+from tfseg import network
 from tfseg.data.labels import DEFAULT_IGNORE_INDEX, LabelSpec
 from tfseg.errors import UserError
 from tfseg.models.weights import WEIGHT_FILES, damaged_file
-
-_HUB_TIMEOUT_SECONDS = 5
 
 
 def find_folder(path: str, revision: str | None, *, flag: str) -> epath.Path:
@@ -63,7 +62,7 @@ def _fetch_from_hub(hub_id: str, revision: str | None, flag: str) -> epath.Path:
 
     gone = (errors.HFValidationError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
     # Asked first, because without a network each look-up retries for 23 seconds.
-    is_online = _hub_answers()
+    is_online = network.hub_answers()
 
     def fetch(name: str) -> str:
         return huggingface_hub.hf_hub_download(
@@ -92,17 +91,6 @@ def _fetch_from_hub(hub_id: str, revision: str | None, flag: str) -> epath.Path:
             + _or_scratch(flag)
         ) from error
     return epath.Path(config_file).parent
-
-
-def _hub_answers() -> bool:
-    import requests
-    from huggingface_hub import constants, get_session
-
-    try:
-        get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT_SECONDS)
-    except (requests.RequestException, OSError):
-        return False
-    return True
 
 
 def resolved_revision(folder: epath.PathLike) -> str | None:
