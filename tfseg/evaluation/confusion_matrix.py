@@ -108,7 +108,7 @@ class ConfusionMatrix(tf.Module):
 
     def reset(self) -> None:
         """Sets all counts to zero."""
-        self._counts.assign(tf.zeros_like(self._counts))
+        self._counts.assign(tf.zeros(self._counts.shape, self._counts.dtype))
 
     def result(self) -> np.ndarray:
         """Returns the counts so far, int64 `[num_classes, num_classes]`; rows are the true classes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,10 @@ class Evaluator:
 
     The logits of each image are resized to the size of its mask before the class is chosen, because
     prediction and serving do the same. The scores therefore describe the masks that users get.
+
+    If it is made in the scope of a distribution strategy, all replicas score their parts of the
+    batches at the same time, and the scores are those of all parts together. In several processes
+    each of them calls `evaluate` and gets the same scores.
     """
 
     def __init__(self, model: Segformer, labels: LabelSpec):
@@ -55,33 +59,48 @@ class Evaluator:
         )
         # Summed loss, valid pixels and images. float64 counts exactly up to 2**53, float32 only to
         # 2**24.
-        self._totals = tf.Variable(tf.zeros(3, tf.float64), trainable=False)
+        self._totals = tf.Variable(
+            tf.zeros(3, tf.float64),
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
         masks = tf.TensorSpec((None, None, None), tf.int32)
         images = tf.TensorSpec((None, *model.preprocessing.image_size, 3), tf.float32)
         sizes = tf.TensorSpec((None, 2), tf.int32)
-        self._step = tf.function(self._score_batch, input_signature=(images, masks, sizes))
+        score_batch = tf.function(self._score_batch, input_signature=(images, masks, sizes))
+        self._step = self._on_replicas(score_batch)
 
     def evaluate(self, batches: tf.data.Dataset) -> Scores:
         """Scores every example of the batches once.
 
         Args:
             batches: From `pipeline.build_evaluation`: images, masks padded with void to the largest
-                mask of the batch, and the size of each mask.
+                mask of the batch, and the size of each mask. Under a distribution strategy these
+                are distributed; a replica may get a batch of no images.
 
         Raises:
             UserError: Every pixel is void, so there is nothing to score.
         """
         self._confusion.reset()
-        self._totals.assign(tf.zeros_like(self._totals))
+        self._totals.assign(tf.zeros(3, tf.float64))
         for images, masks, sizes in batches:
             self._step(images, masks, sizes)
-        loss, num_valid, num_examples = self._totals.numpy()
+        loss, num_valid, num_examples = tf.convert_to_tensor(self._totals).numpy()
         if not num_valid:
             raise UserError(
                 f"every pixel of the {int(num_examples)} eval examples is void: the masks hold no "
                 "value that --id2label or the data set assigns to a class"
             )
         return Scores(float(loss / num_valid), self._confusion.result(), int(num_examples))
+
+    @staticmethod
+    def _on_replicas(score_batch: Callable[..., None]) -> Callable[..., None]:
+        strategy = tf.distribute.get_strategy()
+        if strategy.num_replicas_in_sync == 1:
+            return score_batch
+        # Without a graph around them, replicas in one process would run one after the other.
+        return tf.function(lambda *batch: strategy.run(score_batch, batch), reduce_retracing=True)
 
     def _score_batch(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> None:
         logits = tf.cast(self._model.quarter_logits(images, training=False), tf.float32)

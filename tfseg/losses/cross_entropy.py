@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tfseg import replicas
 from tfseg.losses import banded_cross_entropy
 
 
@@ -23,6 +24,11 @@ class SegmentationCrossEntropy(tf.keras.losses.Loss):
     and not NaN.
     https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
 
+    In the replicas of a distribution strategy the mean divides by the sum of the weights over all
+    replicas. Each replica returns its part of the mean over the global batch, and the parts, like
+    their gradients, add up to the mean. `Reduction.SUM` tells Keras so, which then neither averages
+    gradients over replicas nor reports a part for the whole.
+
     Args:
         ignore_index: Mask value of void pixels. The loss replaces it before it calls TensorFlow's
             cross-entropy, which fails on a CPU and gives NaN on a GPU for labels out of range.
@@ -39,7 +45,7 @@ class SegmentationCrossEntropy(tf.keras.losses.Loss):
         label_smoothing: float = 0.0,
         name: str = "segmentation_cross_entropy",
     ):
-        super().__init__(reduction=tf.keras.losses.Reduction.NONE, name=name)
+        super().__init__(reduction=tf.keras.losses.Reduction.SUM, name=name)
         self.ignore_index = ignore_index
         self.class_weights = None if class_weights is None else tuple(map(float, class_weights))
         self.label_smoothing = label_smoothing
@@ -65,7 +71,7 @@ class SegmentationCrossEntropy(tf.keras.losses.Loss):
                 logits = tf.image.resize(logits, tf.shape(y_true)[1:3])
             total, _ = cross_entropy_sum(y_true, logits, *settings)
         weights = _pixel_weights(y_true, self.ignore_index, self.class_weights)
-        return tf.math.divide_no_nan(total, tf.reduce_sum(weights))
+        return tf.math.divide_no_nan(total, replicas.sum_over_replicas(tf.reduce_sum(weights)))
 
     def _check_num_classes(self, logits: tf.Tensor) -> None:
         # Without this check, a GPU would silently take 0 for weights beyond the end.

@@ -8,6 +8,7 @@ import tensorflow as tf
 from transformers import SegformerConfig
 from transformers.models.segformer import modeling_tf_segformer as hf
 
+from tfseg.models.layers.batch_norm import BatchNorm
 from tfseg.models.layers.dense import PointwiseConv, project
 from tfseg.models.layers.dropout import relu_dropout
 from tfseg.models.layers.upsampling import sum_upsampled
@@ -33,6 +34,8 @@ class FusedDecodeHead(hf.TFSegformerDecodeHead):
         # follow the global dtype policy.
         super().__init__(config, dtype="float32", autocast=False, **kwargs)
         self.classifier = PointwiseConv(config.num_labels, name="classifier")
+        norm = self.batch_norm
+        self.batch_norm = BatchNorm(momentum=norm.momentum, epsilon=norm.epsilon, name=norm.name)
 
     def call(self, hidden_states: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns float32 logits `[batch, height / 4, width / 4, num_classes]`.
