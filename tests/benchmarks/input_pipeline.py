@@ -67,7 +67,7 @@ def build_pipeline_meter(work: Work, folder: Path) -> tuple[None, Callable[[], f
     data = DataConfig(dataset=f"folder:{folder}")
     spec = pipeline.get_spec(data)
     batches = pipeline.build_training(
-        pipeline.load_split(spec, data, "train", None).examples,
+        pipeline.load_split(spec, data, "train", None),
         TrainDataConfig(augmentation="standard", cache=work.cache),
         Preprocessing((work.image_size, work.image_size)),
         spec.labels,

@@ -13,6 +13,7 @@ from tfseg.config import DataConfig, TrainDataConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.data.labels import LabelSpec
+from tfseg.data.split import Split
 from tfseg.data.transforms import Preprocessing
 from tfseg.errors import UserError
 
@@ -35,6 +36,10 @@ class Source:
             .apply(tf.data.experimental.assert_cardinality(count))
         )
 
+    @property
+    def split(self):
+        return Split("train", self.examples, len(self.examples), "digest")
+
     def _read(self, index):
         tf.numpy_function(lambda value: self.reads.append(int(value)), [index], [])
         size = tf.stack([40 + 2 * index, 60 - 3 * index])
@@ -52,7 +57,7 @@ def source():
 
 def train(source, config=PLAIN, batch_size=4, seed=3, **options):
     return pipeline.build_training(
-        source.examples, config, PREPROCESSING, LABELS, batch_size=batch_size, seed=seed, **options
+        source.split, config, PREPROCESSING, LABELS, batch_size=batch_size, seed=seed, **options
     )
 
 
@@ -154,6 +159,74 @@ def test_augmentation_differs_between_the_examples_of_a_batch():
     assert len({image.tobytes() for image in images}) == 6
 
 
+class Records(Source):
+    """As `Source`, but its records are numbers, which `decode` turns into examples."""
+
+    @property
+    def split(self):
+        return Split("train", tf.data.Dataset.range(COUNT), COUNT, "digest", self._read)
+
+
+@pytest.mark.parametrize("cache", ["none", "memory"])
+@pytest.mark.parametrize(("num_pipelines", "num_replicas"), [(1, 2), (2, 2), (2, 4), (4, 4)])
+def test_the_shares_together_are_the_batches_of_one_device(cache, num_pipelines, num_replicas):
+    config = dataclasses.replace(AUGMENTED, cache=cache)
+    whole = read(train(Records(), config, batch_size=4), 5)
+    per_pipeline = [
+        read(train(Records(), config, batch_size=4, share=share), 5 * num_replicas // num_pipelines)
+        for share in make_shares(num_pipelines, num_replicas)
+    ]
+    slices = num_replicas // num_pipelines
+    for step, (images, masks) in enumerate(whole):
+        parts = [part for each in per_pipeline for part in each[step * slices :][:slices]]
+        assert {len(part) for part, _ in parts} == {4 // num_replicas}
+        np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), images)
+        np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), masks)
+
+
+def make_shares(num_pipelines, num_replicas):
+    return [
+        tf.distribute.InputContext(num_pipelines, index, num_replicas)
+        for index in range(num_pipelines)
+    ]
+
+
+def test_a_share_decodes_only_its_own_examples():
+    config = dataclasses.replace(AUGMENTED, cache="none")
+    sources = [Records(), Records()]
+    for source, share in zip(sources, make_shares(2, 2), strict=True):
+        batches = train(source, config, batch_size=10, share=share)
+        source.reads.clear()  # the look at the first examples, for the size of the buffer
+        read(batches.with_options(one_by_one()), 1)
+    assert sorted(sources[0].reads + sources[1].reads) == list(range(COUNT))
+    assert len(sources[0].reads) == len(sources[1].reads) == COUNT // 2
+
+
+def one_by_one():
+    """Options with which nothing is read ahead of its use."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.inject_prefetch = False
+    return options
+
+
+@pytest.mark.parametrize("cache", ["none", "memory"])
+def test_the_shares_of_an_evaluation_hold_every_example_once(cache):
+    sources, sizes, seen = [], [], []
+    for share in make_shares(3, 6):
+        sources.append(Records())
+        batches = pipeline.build_evaluation(
+            sources[-1].split, PREPROCESSING, LABELS, batch_size=12, cache=cache, share=share
+        )
+        for _, masks, _ in batches.as_numpy_iterator():
+            sizes.append(len(masks))
+            seen += masks[:, 0, 0].tolist()
+    assert sorted(seen) == list(range(COUNT))
+    assert max(sizes) == 2
+    decoded = [index for source in sources for index in set(source.reads)]
+    assert sorted(decoded) == list(range(COUNT)), "each pipeline decodes its own examples only"
+
+
 def test_cache_reads_the_source_once_and_augments_afterwards(source):
     config = TrainDataConfig(cache="memory", random_scale=SCALE)
     batches = read(train(source, config, batch_size=5), 8)
@@ -193,7 +266,7 @@ def test_batch_larger_than_the_data_set(source):
 @pytest.mark.parametrize("ignore_index", [255, -1])
 def test_evaluation_sees_every_example_once_at_its_own_size(source, ignore_index):
     labels = LabelSpec(LABELS.names, ignore_index=ignore_index)
-    batches = pipeline.build_evaluation(source.examples, PREPROCESSING, labels, batch_size=4)
+    batches = pipeline.build_evaluation(source.split, PREPROCESSING, labels, batch_size=4)
     assert batches.element_spec[0].shape.as_list() == [None, 32, 32, 3]
     seen, batch_sizes = [], []
     for images, masks, sizes in batches.as_numpy_iterator():
@@ -214,13 +287,13 @@ def test_evaluation_sees_every_example_once_at_its_own_size(source, ignore_index
 def test_evaluation_prepares_images_as_training_without_augmentation(rng):
     image = rng.integers(0, 256, (50, 70, 3), np.uint8)
     example = {"image": image, "mask": np.zeros((50, 70), np.int32), "name": "x"}
-    examples = tf.data.Dataset.from_tensors(example)
+    split = Split("train", tf.data.Dataset.from_tensors(example), 1, "digest")
     preprocessing = Preprocessing((32, 64))
     (evaluated, _, _) = next(
-        iter(pipeline.build_evaluation(examples, preprocessing, LABELS, batch_size=1))
+        iter(pipeline.build_evaluation(split, preprocessing, LABELS, batch_size=1))
     )
     (trained, _) = next(
-        iter(pipeline.build_training(examples, PLAIN, preprocessing, LABELS, batch_size=1, seed=0))
+        iter(pipeline.build_training(split, PLAIN, preprocessing, LABELS, batch_size=1, seed=0))
     )
     np.testing.assert_array_equal(evaluated, trained)
 
@@ -239,7 +312,7 @@ def test_load_split_of_a_folder_to_batches(folder):
     loaded = list(split.examples.as_numpy_iterator())
     assert [int(example["mask"][0, 0]) for example in loaded] == [0, 1, 2, 0, 1, 2]
     batches = pipeline.build_training(
-        split.examples, AUGMENTED, PREPROCESSING, spec.labels, batch_size=3, seed=0
+        split, AUGMENTED, PREPROCESSING, spec.labels, batch_size=3, seed=0
     )
     assert set(np.unique([masks for _, masks in read(batches, 2)])) <= {0, 1, 2, 99}
 

@@ -186,8 +186,8 @@ def loss_on_shapes(precision):
     """Returns the eval loss of a B0 without dropout after 50 steps on `shapes`."""
     data = DataConfig(dataset="shapes")
     spec, preprocessing = pipeline.get_spec(data), Preprocessing((128, 128))
-    examples, eval_examples = (
-        pipeline.load_split(spec, data, split, count).examples
+    train_split, eval_split = (
+        pipeline.load_split(spec, data, split, count)
         for split, count in (("train", 400), ("test", 40))
     )
     config = SegformerConfig(drop_path_rate=0.0, classifier_dropout_prob=0.0)
@@ -200,12 +200,10 @@ def loss_on_shapes(precision):
     model.compile(optimizer, SegmentationCrossEntropy(spec.labels.ignore_index))
     settings = TrainDataConfig(augmentation="none")
     batches = pipeline.build_training(
-        examples, settings, preprocessing, spec.labels, batch_size=8, seed=0
+        train_split, settings, preprocessing, spec.labels, batch_size=8, seed=0
     )
     model.fit(batches, steps_per_epoch=STEPS, verbose=0)
-    eval_batches = pipeline.build_evaluation(
-        eval_examples, preprocessing, spec.labels, batch_size=8
-    )
+    eval_batches = pipeline.build_evaluation(eval_split, preprocessing, spec.labels, batch_size=8)
     return evaluator.Evaluator(model, spec.labels).evaluate(eval_batches).loss
 
 

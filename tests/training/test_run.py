@@ -163,7 +163,7 @@ def test_class_weights_and_label_smoothing_reach_the_loss(boxes_dir, plain_model
     run = prepare_run(config)
     model = fitting.build_model(run)
     batches = pipeline.build_training(
-        run.train.examples,
+        run.train,
         run.config.train_data,
         model.preprocessing,
         run.spec.labels,

@@ -1,14 +1,21 @@
 """From a configuration to batches: read top-down.
 
-load_split       source -> examples {"image", "mask" (class ids), "name"}, their number and digest
-build_training   cache -> [per epoch: shuffle -> augment -> batch] -> repeat -> prefetch
-build_evaluation resize the images, keep the masks at their own size -> batch, the last one smaller
+load_split       source -> records, which decode to {"image", "mask" (class ids), "name"}
+build_training   cache -> [per epoch: shuffle -> share -> decode -> augment -> batch] -> prefetch
+build_evaluation share -> decode -> resize the images, keep the masks at their own size -> batch,
+                 the last one smaller
+
+Several processes that train together each build the same order of records, and take their share of
+it before they decode. The share is given as a `tf.distribute.InputContext`, which
+`Strategy.distribute_datasets_from_function` makes; by default it is everything.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -17,11 +24,14 @@ from tfseg.config.sections import DataConfig, TrainDataConfig
 from tfseg.data import augmentation, bad_examples, catalog, masks, transforms
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
-from tfseg.data.split import Split
+from tfseg.data.split import Split, keep
 from tfseg.data.transforms import Preprocessing
 from tfseg.errors import UserError
 
 Example = dict[str, tf.Tensor]
+Decode = Callable[[Any], Example]
+
+EVERYTHING = tf.distribute.InputContext()  # the share of a single process with a single replica
 
 # Largest shuffle buffer for examples that are not cached, because the buffer holds them decoded.
 # Of cached examples it holds references, so the whole split is shuffled.
@@ -75,13 +85,28 @@ def load_split(
         UserError: The split cannot be read, or holds no example; see the sources.
     """
     loaded = _load_source(spec, config, split, max_examples)
-    check = functools.partial(bad_examples.check_example, labels=spec.labels)
-    examples = loaded.examples.map(check, num_parallel_calls=tf.data.AUTOTUNE)
+    if not loaded.num_examples:
+        raise _no_example(split)
+
+    def decode(record: Any) -> Example:
+        return bad_examples.check_example(loaded.decode(record), labels=spec.labels)
+
+    checked = dataclasses.replace(loaded, decode=decode)
     if config.on_bad_example == "skip" and spec.source == "tfds":
-        examples = bad_examples.skip_bad(examples)
-    if not len(examples):
-        raise UserError(f"split {split} holds no example; set --train_split and --eval_split")
-    return dataclasses.replace(loaded, examples=examples, num_examples=len(examples))
+        return _skip_bad(checked)
+    return checked
+
+
+def _skip_bad(split: Split) -> Split:
+    # Which examples are bad shows when they are decoded, so the good ones are their own records.
+    good = bad_examples.skip_bad(split.examples)
+    if not len(good):
+        raise _no_example(split.name)
+    return dataclasses.replace(split, records=good, num_examples=len(good), decode=keep)
+
+
+def _no_example(split: str) -> UserError:
+    return UserError(f"split {split} holds no example; set --train_split and --eval_split")
 
 
 def _load_source(
@@ -123,7 +148,7 @@ def count_batches(num_examples: int, batch_size: int) -> int:
 
 
 def build_training(
-    examples: tf.data.Dataset,
+    split: Split,
     config: TrainDataConfig,
     preprocessing: Preprocessing,
     labels: LabelSpec,
@@ -131,6 +156,7 @@ def build_training(
     batch_size: int,
     seed: int,
     first_epoch: int = 0,
+    share: tf.distribute.InputContext = EVERYTHING,
 ) -> tf.data.Dataset:
     """Builds endless training batches.
 
@@ -139,43 +165,63 @@ def build_training(
     epoch drops its incomplete last batch; shuffling varies which examples those are.
 
     Args:
-        examples: The examples of a `Split`.
+        split: The examples.
         config: Cache, crops and augmentation.
         preprocessing: The model's.
         labels: The data set's classes.
-        batch_size: Number of examples per batch.
+        batch_size: Number of examples per batch, over all replicas.
         seed: Seed of order and augmentation.
         first_epoch: Number of the first epoch, from 0.
+        share: Which slices of every batch this pipeline yields, one after the other. The replicas
+            have equal slices, in their order. Only the examples of these slices are augmented, and
+            decoded if they are not cached.
 
     Returns:
-        `(images, masks)`: float32 `[batch, height, width, 3]` normalised, int32
-        `[batch, height, width]`.
+        `(images, masks)` of one slice: float32 `[slice, height, width, 3]` normalised, int32
+        `[slice, height, width]`.
 
     Raises:
         UserError: One batch needs more examples than there are.
     """
-    count_batches(len(examples), batch_size)
-    examples, is_cached = cache_examples(examples, config.cache)
-    buffer_size = len(examples) if is_cached else _uncached_buffer(examples)
+    num_kept = count_batches(split.num_examples, batch_size) * batch_size
+    records, decode, buffer_size = _read_records(split, config.cache)
+    share_size = batch_size // share.num_input_pipelines
     prepare = functools.partial(
         _prepare_training, config=config, preprocessing=preprocessing, labels=labels
     )
+
+    def is_shared(position: tf.Tensor, _) -> tf.Tensor:
+        return position % batch_size // share_size == share.input_pipeline_id
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         # This sets the seed of this function's own graph, so the order does not depend on the
         # global seed. Also, `shuffle` cannot compare a seed that is a tensor with a global seed 0.
         tf.random.set_seed(1)
         order_seed = seed + epoch * 1_000_003  # A prime keeps the seeds of two runs apart.
-        shuffled = examples.shuffle(buffer_size, order_seed, reshuffle_each_iteration=False)
+        order = records.shuffle(buffer_size, order_seed, reshuffle_each_iteration=False)
+        shared = order.take(num_kept).enumerate()
+        if share.num_input_pipelines > 1:
+            shared = shared.filter(is_shared)
 
-        def augment_one(index: tf.Tensor, example: Example) -> tuple[tf.Tensor, tf.Tensor]:
-            return prepare(example, tf.stack([tf.cast(order_seed, tf.int64), index]))
+        def prepare_one(position: tf.Tensor, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
+            return prepare(decode(record), tf.stack([tf.cast(order_seed, tf.int64), position]))
 
-        augmented = shuffled.enumerate().map(augment_one, num_parallel_calls=tf.data.AUTOTUNE)
-        return augmented.batch(batch_size, drop_remainder=True)
+        prepared = shared.map(prepare_one, num_parallel_calls=tf.data.AUTOTUNE)
+        return prepared.batch(share.get_per_replica_batch_size(batch_size), drop_remainder=True)
 
-    epochs = tf.data.Dataset.range(first_epoch, 1 << 40)
-    return epochs.flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
+    batches = tf.data.Dataset.range(first_epoch, 1 << 40).flat_map(epoch_batches)
+    # If the end were not known to be far, several processes would agree at every step that there
+    # is another batch.
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return batches.apply(endless).prefetch(tf.data.AUTOTUNE)
+
+
+def _read_records(split: Split, cache: str) -> tuple[tf.data.Dataset, Decode, int]:
+    """Returns records to read in every epoch, how to decode them, and the size to shuffle in."""
+    examples, is_cached = cache_examples(split.examples, cache)
+    if is_cached:
+        return examples, keep, split.num_examples
+    return split.records, split.decode, _uncached_buffer(examples)
 
 
 def cache_examples(examples: tf.data.Dataset, cache: str) -> tuple[tf.data.Dataset, bool]:
@@ -242,15 +288,24 @@ def _prepare_training(
 
 
 def build_evaluation(
-    examples: tf.data.Dataset, preprocessing: Preprocessing, labels: LabelSpec, *, batch_size: int
+    split: Split,
+    preprocessing: Preprocessing,
+    labels: LabelSpec,
+    *,
+    batch_size: int,
+    cache: str = "none",
+    share: tf.distribute.InputContext = EVERYTHING,
 ) -> tf.data.Dataset:
     """Builds one pass over every example, with masks at their own size.
 
     Args:
-        examples: The examples of a `Split`.
+        split: The examples.
         preprocessing: The model's.
         labels: The data set's classes.
-        batch_size: Number of examples per batch; the last batch may hold fewer.
+        batch_size: Number of examples per batch, over all replicas; the last batch may hold fewer.
+        cache: See `cache_examples`, for a split that is evaluated more than once.
+        share: Which examples this pipeline yields: one in n, if there are n pipelines. A batch
+            holds `batch_size` divided by the number of replicas, rounded up.
 
     Returns:
         `(images, masks, sizes)`: float32 `[batch, height, width, 3]` normalised; int32
@@ -258,6 +313,10 @@ def build_evaluation(
         `[batch, 2]`, the height and width of each mask in pixels.
     """
     image_size = preprocessing.image_size
+    part = split.records.shard(share.num_input_pipelines, share.input_pipeline_id)
+    examples = dataclasses.replace(split, records=part).examples
+    if len(part):
+        examples, _ = cache_examples(examples, cache)
 
     def prepare(example: Example) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         image = tf.ensure_shape(preprocessing(example["image"]), (*image_size, 3))
@@ -266,7 +325,7 @@ def build_evaluation(
     return (
         examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         .padded_batch(
-            batch_size,
+            -(-batch_size // share.num_replicas_in_sync),
             padded_shapes=((*image_size, 3), (None, None), (2,)),
             padding_values=(0.0, labels.ignore_index, 0),
         )

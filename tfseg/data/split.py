@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
+
+
+def keep(record: Any) -> Any:
+    """Returns a record as it is; decodes records that are examples already."""
+    return record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,15 +20,26 @@ class Split:
 
     Attributes:
         name: The split in the source's own syntax, e.g. `train` or `train[:80%]`.
-        examples: `image` uint8 `[height, width, 3]`, `mask` int32 `[height, width]` and `name`
-            string scalar; of known cardinality.
+        records: The examples before they are decoded, in a form that is small and cheap to read,
+            such as paths or encoded bytes; of known cardinality. So whoever needs a part of the
+            examples can select it first and decode it then.
         num_examples: Number of examples.
         digest: SHA-256, as hexadecimal digits, that identifies the examples and their order but
             not the folder they lie in. A folder and a Hugging Face data set hash every byte of
             their examples; TFDS hashes name, version, split, number of examples and size.
+        decode: Turns a record into an example, in a graph: `image` uint8 `[height, width, 3]`,
+            `mask` int32 `[height, width]` and `name` string scalar.
     """
 
     name: str
-    examples: tf.data.Dataset
+    records: tf.data.Dataset
     num_examples: int
     digest: str
+    decode: Callable[[Any], dict[str, tf.Tensor]] = keep
+
+    @property
+    def examples(self) -> tf.data.Dataset:
+        """The decoded examples."""
+        if self.decode is keep:
+            return self.records
+        return self.records.map(self.decode, num_parallel_calls=tf.data.AUTOTUNE)

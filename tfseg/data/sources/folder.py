@@ -60,11 +60,10 @@ def load(
         on_bad_example=on_bad_example,
     )
     pairs = [pairs[index] for index in usable.indices]
-    names = tf.data.Dataset.from_tensor_slices(
-        ([str(pair.image) for pair in pairs], [str(pair.mask) for pair in pairs])
+    paths = tf.data.Dataset.from_tensor_slices(
+        {"image": [str(pair.image) for pair in pairs], "mask": [str(pair.mask) for pair in pairs]}
     )
-    examples = names.map(_decode_pair, num_parallel_calls=tf.data.AUTOTUNE)
-    return Split(split, examples, len(pairs), usable.digest)
+    return Split(split, paths, len(pairs), usable.digest, _decode_pair)
 
 
 def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") -> list[Pair]:
@@ -101,9 +100,9 @@ def _read_encoded(pair: Pair) -> EncodedExample:
     return EncodedExample(image, mask, str(pair.image), str(pair.mask))
 
 
-def _decode_pair(image_path: tf.Tensor, mask_path: tf.Tensor) -> dict[str, tf.Tensor]:
+def _decode_pair(paths: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {
-        "image": decode_image(tf.io.read_file(image_path)),
-        "mask": decode_mask_tensor(tf.io.read_file(mask_path)),
-        "name": image_path,
+        "image": decode_image(tf.io.read_file(paths["image"])),
+        "mask": decode_mask_tensor(tf.io.read_file(paths["mask"])),
+        "name": paths["image"],
     }

@@ -69,16 +69,15 @@ def load(
     count = min(len(table), max_examples or len(table))
     usable = checks.find_usable(read, count, labels, split=split, on_bad_example=on_bad_example)
 
-    def read_usable() -> Iterator[tuple[bytes, bytes, str]]:
+    def read_usable() -> Iterator[dict[str, bytes | str]]:
         for index in usable.indices:
             image, mask, _, _ = read(index)
-            yield image, mask, f"{split}_{index}"
+            yield {"image": image, "mask": mask, "name": f"{split}_{index}"}
 
-    scalar = tf.TensorSpec((), tf.string)
-    encoded = tf.data.Dataset.from_generator(read_usable, output_signature=(scalar,) * 3)
+    signature = dict.fromkeys(("image", "mask", "name"), tf.TensorSpec((), tf.string))
+    encoded = tf.data.Dataset.from_generator(read_usable, output_signature=signature)
     encoded = encoded.apply(tf.data.experimental.assert_cardinality(len(usable.indices)))
-    examples = encoded.map(_decode, num_parallel_calls=tf.data.AUTOTUNE)
-    return Split(split, examples, len(usable.indices), usable.digest)
+    return Split(split, encoded, len(usable.indices), usable.digest, _decode)
 
 
 def _load_table(path: str, split: str):
@@ -152,5 +151,6 @@ def _bytes(cell: dict[str, Any] | None) -> bytes:
         return file.read()
 
 
-def _decode(image: tf.Tensor, mask: tf.Tensor, name: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {"image": decode_image(image), "mask": decode_mask_tensor(mask), "name": name}
+def _decode(encoded: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    image, mask = decode_image(encoded["image"]), decode_mask_tensor(encoded["mask"])
+    return {"image": image, "mask": mask, "name": encoded["name"]}

@@ -147,28 +147,34 @@ def read_split(
     Raises:
         UserError: The data set has no such split.
     """
+    from tensorflow_datasets import decode
+
+    keys = (image_key, mask_key)
+    skipped = {key: decode.SkipDecoding() for key in keys}
     try:
-        examples = builder.as_dataset(split=split, shuffle_files=False)
+        records = builder.as_dataset(split=split, decoders=skipped, shuffle_files=False)
     except ValueError as error:
         raise UserError(
             f"{name} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
             "slices such as train[:80%]); set --train_split and --eval_split"
         ) from error
     if max_examples is not None:
-        examples = examples.take(max_examples)
+        records = records.take(max_examples)
+    features = builder.info.features
 
-    def select(index: tf.Tensor, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        mask = example[mask_key]
+    def decode_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        image, mask = (features[key].decode_example(record[key]) for key in keys)
         mask = mask[..., 0] if mask.shape.rank == 3 else mask
-        default_name = tf.strings.join([split, "_", tf.strings.as_string(index)])
-        return {
-            "image": example[image_key],
-            "mask": tf.cast(mask, tf.int32),
-            "name": example.get("file_name", example.get("name", default_name)),
-        }
+        return {"image": image, "mask": tf.cast(mask, tf.int32), "name": record["name"]}
 
-    selected = examples.enumerate().map(select, num_parallel_calls=tf.data.AUTOTUNE)
-    return Split(split, selected, len(examples), _digest(builder.info, split, len(examples)))
+    def select(index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        default_name = tf.strings.join([split, "_", tf.strings.as_string(index)])
+        name = record.get("file_name", record.get("name", default_name))
+        return {**{key: record[key] for key in keys}, "name": name}
+
+    selected = records.enumerate().map(select, num_parallel_calls=tf.data.AUTOTUNE)
+    digest = _digest(builder.info, split, len(records))
+    return Split(split, selected, len(records), digest, decode_record)
 
 
 def _digest(info, split: str, num_examples: int) -> str:
