@@ -1,7 +1,8 @@
 """Whether a server answers.
 
 Downloads retry an unreachable server for a long time: TensorFlow Datasets for over three minutes,
-the Hugging Face Hub for 23 seconds. Asking first gives the user an answer within seconds.
+the Hugging Face Hub for 23 seconds, and TensorFlow a TPU for more than two minutes. Asking first
+gives the user an answer within seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,18 @@ def host_answers(url: str) -> bool:
     try:
         requests.head(url, timeout=TIMEOUT_SECONDS)
     except requests.RequestException:
+        return False
+    return True
+
+
+def port_answers(address: str) -> bool:
+    """Returns whether a server accepts connections at an address like `10.0.0.2:8470` in time."""
+    import socket
+
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=TIMEOUT_SECONDS).close()
+    except (OSError, ValueError):
         return False
     return True
 

@@ -239,24 +239,6 @@ def test_without_cache_the_source_is_read_every_epoch(source):
     assert all(source.reads.count(index) >= 4 for index in range(COUNT))
 
 
-@pytest.mark.parametrize(("limit", "is_cached"), [(1 << 20, True), (10_000, False)])
-def test_auto_cache_keeps_what_fits(source, limit, is_cached, monkeypatch):
-    # Ten examples of about 2,000 pixels, 3 bytes of image and 4 of mask each: 140 KB.
-    monkeypatch.setattr(pipeline, "CACHE_LIMIT_BYTES", limit)
-    assert pipeline.cache_examples(source.examples, "auto")[1] == is_cached
-    assert 8 <= len(source.reads) <= COUNT, "a look at the first examples is enough"
-
-
-def test_auto_cache_estimates_decoded_bytes(source, monkeypatch):
-    decoded = sum(
-        example["image"].nbytes + example["mask"].nbytes
-        for example in source.examples.as_numpy_iterator()
-    )
-    for limit, is_cached in ((0.9 * decoded, False), (1.1 * decoded, True)):
-        monkeypatch.setattr(pipeline, "CACHE_LIMIT_BYTES", limit)
-        assert pipeline.cache_examples(source.examples, "auto")[1] == is_cached
-
-
 def test_batch_larger_than_the_data_set(source):
     with pytest.raises(UserError, match="--train_batch_size=11 is larger than the 10 training"):
         train(source, batch_size=11)

@@ -184,7 +184,7 @@ def test_train_steps_end_within_an_epoch(boxes_dir, plain_model_dir, tmp_path, c
     config = make_boxes_config(boxes_dir, plain_model_dir, tmp_path / "run", train_steps=4)
     run_training(config)
     assert [row["step"] for row in read_history(tmp_path / "run")] == ["3", "4"]
-    line = r"^3/3 - .*loss: .*val_mean_iou: .*/step$"
+    line = r"^(?:3/3|1/1) - .*loss: .*val_mean_iou: .*/step$"
     assert len(re.findall(line, capsys.readouterr().out, re.MULTILINE)) == 2
 
 

@@ -12,3 +12,4 @@ SIZE_MULTIPLE = (
     32  # The coarsest feature map of SegFormer has 1/32 of the image's height and width.
 )
 CACHE_LIMIT_BYTES = 2 << 30  # `--cache=auto` keeps decoded examples in memory up to this size.
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")

@@ -9,6 +9,7 @@ from tfseg.config.defaults import (
     EVAL_BATCH_SIZE,
     PRETRAINED_LEARNING_RATE,
     SCRATCH_LEARNING_RATE,
+    STRATEGIES,
     WARMUP_DIVISOR,
 )
 from tfseg.config.validation import check_fields, check_piecewise, check_range, option
@@ -115,7 +116,30 @@ class TrainingConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Where a run writes, how often, and what it keeps."""
+    """Which devices a run uses, where it writes, how often, and what it keeps."""
+
+    strategy: str = option(
+        "auto",
+        "devices to train on. auto: a TPU if --tpu names one, the workers of TF_CONFIG if it lists "
+        "several, all GPUs if there are several, else one device; mirrored: all GPUs of this "
+        "machine, or all logical CPU devices; multi_worker: the workers of TF_CONFIG, which must "
+        "share --model_dir; tpu: --tpu",
+        choices=STRATEGIES,
+        resumable=True,
+    )
+    tpu: str | None = option(
+        None,
+        "name or grpc:// address of a TPU, or local for the TPU of this machine",
+        default_text="the environment variable TPU_NAME",
+        resumable=True,
+    )
+    steps_per_execution: int = option(
+        1,
+        "training steps per call of the compiled training function; more save time between short "
+        "steps on a GPU or a TPU",
+        minimum=1,
+        resumable=True,
+    )
 
     model_dir: str | None = option(
         None, "folder of the run", default_text="runs/<dataset>", resumable=True

@@ -19,9 +19,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfseg.config.defaults import CACHE_LIMIT_BYTES
 from tfseg.config.sections import DataConfig, TrainDataConfig
-from tfseg.data import augmentation, bad_examples, catalog, masks, transforms
+from tfseg.data import augmentation, bad_examples, caching, catalog, masks, transforms
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
 from tfseg.data.split import Split, keep
@@ -32,10 +31,6 @@ Example = dict[str, tf.Tensor]
 Decode = Callable[[Any], Example]
 
 EVERYTHING = tf.distribute.InputContext()  # the share of a single process with a single replica
-
-# Largest shuffle buffer for examples that are not cached, because the buffer holds them decoded.
-# Of cached examples it holds references, so the whole split is shuffled.
-UNCACHED_SHUFFLE_BUFFER = 1000
 
 
 def get_spec(data: DataConfig) -> DatasetSpec:
@@ -218,41 +213,10 @@ def build_training(
 
 def _read_records(split: Split, cache: str) -> tuple[tf.data.Dataset, Decode, int]:
     """Returns records to read in every epoch, how to decode them, and the size to shuffle in."""
-    examples, is_cached = cache_examples(split.examples, cache)
+    examples, is_cached = caching.cache_examples(split.examples, cache)
     if is_cached:
         return examples, keep, split.num_examples
-    return split.records, split.decode, _uncached_buffer(examples)
-
-
-def cache_examples(examples: tf.data.Dataset, cache: str) -> tuple[tf.data.Dataset, bool]:
-    """Keeps decoded examples in memory, for a split that is read more than once.
-
-    Args:
-        examples: The examples of a `Split`.
-        cache: `memory`, `none`, or `auto`, which caches up to `CACHE_LIMIT_BYTES`.
-
-    Returns:
-        The examples without their names, and whether they are cached.
-    """
-    examples = examples.map(lambda example: {key: example[key] for key in ("image", "mask")})
-    if cache == "none" or (cache == "auto" and _decoded_bytes(examples) > CACHE_LIMIT_BYTES):
-        return examples, False
-    return examples.cache(), True
-
-
-def _uncached_buffer(examples: tf.data.Dataset) -> int:
-    """Returns how many decoded examples the shuffle buffer may hold within the cache's limit."""
-    fitting = int(len(examples) * CACHE_LIMIT_BYTES / _decoded_bytes(examples))
-    return max(1, min(len(examples), fitting, UNCACHED_SHUFFLE_BUFFER))
-
-
-def _decoded_bytes(examples: tf.data.Dataset, sample_size: int = 8) -> float:
-    """Estimates from the first examples how much memory all of them take."""
-    sizes = [
-        sum(value.size * value.itemsize for value in example.values())
-        for example in examples.take(sample_size).as_numpy_iterator()
-    ]
-    return len(examples) * sum(sizes) / len(sizes)
+    return split.records, split.decode, caching.uncached_buffer_size(examples)
 
 
 def _prepare_training(
@@ -303,7 +267,7 @@ def build_evaluation(
         preprocessing: The model's.
         labels: The data set's classes.
         batch_size: Number of examples per batch, over all replicas; the last batch may hold fewer.
-        cache: See `cache_examples`, for a split that is evaluated more than once.
+        cache: See `caching.cache_examples`, for a split that is evaluated more than once.
         share: Which examples this pipeline yields: one in n, if there are n pipelines. A batch
             holds `batch_size` divided by the number of replicas, rounded up.
 
@@ -316,7 +280,7 @@ def build_evaluation(
     part = split.records.shard(share.num_input_pipelines, share.input_pipeline_id)
     examples = dataclasses.replace(split, records=part).examples
     if len(part):
-        examples, _ = cache_examples(examples, cache)
+        examples, _ = caching.cache_examples(examples, cache)
 
     def prepare(example: Example) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         image = tf.ensure_shape(preprocessing(example["image"]), (*image_size, 3))

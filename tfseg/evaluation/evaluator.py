@@ -65,11 +65,8 @@ class Evaluator:
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.SUM,
         )
-        masks = tf.TensorSpec((None, None, None), tf.int32)
-        images = tf.TensorSpec((None, *model.preprocessing.image_size, 3), tf.float32)
-        sizes = tf.TensorSpec((None, 2), tf.int32)
-        score_batch = tf.function(self._score_batch, input_signature=(images, masks, sizes))
-        self._step = self._on_replicas(score_batch)
+        self._strategy = tf.distribute.get_strategy()
+        self._step: Callable[..., None] | None = None
 
     def evaluate(self, batches: tf.data.Dataset) -> Scores:
         """Scores every example of the batches once.
@@ -84,6 +81,10 @@ class Evaluator:
         """
         self._confusion.reset()
         self._totals.assign(tf.zeros(3, tf.float64))
+        # Without a signature, each new size of the masks would give a new graph.
+        self._step = self._step or tf.function(
+            self._score_on_replicas, input_signature=batches.element_spec
+        )
         for images, masks, sizes in batches:
             self._step(images, masks, sizes)
         loss, num_valid, num_examples = tf.convert_to_tensor(self._totals).numpy()
@@ -94,13 +95,8 @@ class Evaluator:
             )
         return Scores(float(loss / num_valid), self._confusion.result(), int(num_examples))
 
-    @staticmethod
-    def _on_replicas(score_batch: Callable[..., None]) -> Callable[..., None]:
-        strategy = tf.distribute.get_strategy()
-        if strategy.num_replicas_in_sync == 1:
-            return score_batch
-        # Without a graph around them, replicas in one process would run one after the other.
-        return tf.function(lambda *batch: strategy.run(score_batch, batch), reduce_retracing=True)
+    def _score_on_replicas(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> None:
+        self._strategy.run(self._score_batch, (images, masks, sizes))
 
     def _score_batch(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> None:
         logits = tf.cast(self._model.quarter_logits(images, training=False), tf.float32)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -15,7 +15,7 @@ from tfseg.evaluation import evaluator
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
 from tfseg.models import segformer
 from tfseg.models.segformer import Segformer
-from tfseg.training import learning_rate, optimizers
+from tfseg.training import learning_rate, optimizers, strategies
 from tfseg.training.callbacks import checkpoints, history, scoring, stopping
 from tfseg.training.preparation import Run
 from tfseg.training.state import TrainingState, restore_newest
@@ -26,19 +26,20 @@ _HISTORY_METRICS = ("loss", "mean_iou", "mean_accuracy")
 
 
 def build_model(run: Run) -> Segformer:
-    """Builds the model with its first weights."""
+    """Builds the model with its first weights, on all devices."""
     config = run.config
-    model = segformer.build_model(
-        run.spec.labels,
-        config.data.image_size,
-        backbone=config.model.backbone,
-        init_from=config.model.init_from,
-        revision=config.model.revision,
-        freeze_encoder=config.model.freeze_encoder,
-        drop_path_rate=config.model.drop_path_rate,
-        precision=config.training.precision,
-        seed=config.training.seed,
-    )
+    with run.strategy.scope():
+        model = segformer.build_model(
+            run.spec.labels,
+            config.data.image_size,
+            backbone=config.model.backbone,
+            init_from=config.model.init_from,
+            revision=config.model.revision,
+            freeze_encoder=config.model.freeze_encoder,
+            drop_path_rate=config.model.drop_path_rate,
+            precision=config.training.precision,
+            seed=config.training.seed,
+        )
     _logger.info(
         "SegFormer from %s (%s): %.1f million weights, images at %dx%d",
         config.model.init_from,
@@ -52,32 +53,78 @@ def build_model(run: Run) -> Segformer:
 def fit(model: Segformer, run: Run) -> bool:
     """Trains from the newest checkpoint to the end; returns whether any epoch was left to do."""
     config = run.config
-    steps_per_epoch, total_steps = count_steps(run)
-    total_epochs = math.ceil(total_steps / steps_per_epoch)
-    compile_model(model, run, total_steps)
-    state = TrainingState()
-    manager = restore_newest(
-        model, state, run.model_dir / "checkpoints", keep_checkpoints=config.run.keep_checkpoints
-    )
-    first_epoch = int(state.epoch)
-    if first_epoch >= total_epochs:
-        _logger.info("training is done already: %d epochs", first_epoch)
-        return False
-    with naming_bad_examples():
-        model.fit(
-            build_train_batches(model, run, first_epoch),
-            initial_epoch=first_epoch,
-            epochs=total_epochs,
-            steps_per_epoch=steps_per_epoch,
-            # A progress bar in a log file would be pages of backspaces.
-            verbose="auto" if sys.stdout.isatty() else 2,
-            callbacks=[
-                stopping.StopOnNaN(),
-                stopping.StopAtStep(total_steps),
-                *build_epoch_callbacks(model, run, state, manager, total_epochs),
-            ],
+    spans = plan_epochs(*count_steps(run))
+    total_epochs = spans[-1].end
+    with run.strategy.scope():
+        compile_model(model, run)
+        state = TrainingState()
+        manager = restore_newest(
+            model,
+            state,
+            run.model_dir / "checkpoints",
+            keep_checkpoints=config.run.keep_checkpoints,
         )
+        first_epoch = int(state.epoch.numpy())
+        if first_epoch >= total_epochs:
+            _logger.info("training is done already: %d epochs", first_epoch)
+            return False
+        callbacks = build_callbacks(model, run, state, manager, total_epochs)
+    with naming_bad_examples():
+        for span in spans:
+            fit_span(model, run, span, max(first_epoch, span.start), callbacks)
     return True
+
+
+class Span(NamedTuple):
+    """Epochs of equal length.
+
+    Attributes:
+        start: The first epoch, from 0.
+        end: The epoch behind the last one.
+        steps: Training steps per epoch.
+    """
+
+    start: int
+    end: int
+    steps: int
+
+
+def plan_epochs(steps_per_epoch: int, total_steps: int) -> list[Span]:
+    """Returns the whole epochs of a training, and the shorter epoch with which it may end.
+
+    >>> plan_epochs(steps_per_epoch=4, total_steps=10)
+    [Span(start=0, end=2, steps=4), Span(start=2, end=3, steps=2)]
+    """
+    whole_epochs, remaining = divmod(total_steps, steps_per_epoch)
+    spans = [
+        Span(0, whole_epochs, steps_per_epoch),
+        Span(whole_epochs, whole_epochs + 1, remaining),
+    ]
+    return [span for span in spans if span.steps and span.end > span.start]
+
+
+def fit_span(
+    model: Segformer,
+    run: Run,
+    span: Span,
+    first_epoch: int,
+    callbacks: list[tf.keras.callbacks.Callback],
+) -> None:
+    """Trains the epochs of a span from `first_epoch` on, if any is left."""
+    if first_epoch >= span.end:
+        return
+    # A progress bar in a log file would be pages of backspaces. On a terminal it reads the loss of
+    # every step, for which several replicas should not wait.
+    has_bar = sys.stdout.isatty() and run.strategy.num_replicas_in_sync == 1
+    quiet = not strategies.is_chief(run.strategy)
+    model.fit(
+        build_train_batches(model, run, first_epoch),
+        initial_epoch=first_epoch,
+        epochs=span.end,
+        steps_per_epoch=span.steps,
+        verbose=0 if quiet else "auto" if has_bar else 2,
+        callbacks=callbacks,
+    )
 
 
 def count_steps(run: Run) -> tuple[int, int]:
@@ -91,16 +138,22 @@ def count_steps(run: Run) -> tuple[int, int]:
     return steps_per_epoch, training.train_steps or training.epochs * steps_per_epoch
 
 
-def compile_model(model: Segformer, run: Run, total_steps: int) -> None:
-    """Gives the model its optimizer and its loss."""
+def compile_model(model: Segformer, run: Run) -> None:
+    """Gives the model its optimizer and its loss; call it in the scope of the strategy."""
     training = run.config.training
+    _, total_steps = count_steps(run)
     loss = SegmentationCrossEntropy(
         run.spec.labels.ignore_index,
         class_weights=run.class_weights,
         label_smoothing=training.label_smoothing,
     )
     optimizer = build_optimizer(training, total_steps)
-    model.compile(optimizer, loss, jit_compile=training.jit_compile)
+    model.compile(
+        optimizer,
+        loss,
+        jit_compile=training.jit_compile,
+        steps_per_execution=run.config.run.steps_per_execution,
+    )
 
 
 def build_optimizer(training: TrainingConfig, total_steps: int) -> tf.keras.optimizers.Optimizer:
@@ -122,36 +175,46 @@ def build_optimizer(training: TrainingConfig, total_steps: int) -> tf.keras.opti
 
 
 def build_train_batches(model: Segformer, run: Run, first_epoch: int) -> tf.data.Dataset:
-    """Builds the endless training batches, starting with an epoch."""
-    return pipeline.build_training(
-        run.train.examples,
-        run.config.train_data,
-        model.preprocessing,
-        run.spec.labels,
-        batch_size=run.config.training.train_batch_size,
-        seed=run.config.training.seed,
-        first_epoch=first_epoch,
+    """Builds the endless training batches, starting with an epoch, for all replicas."""
+    return run.strategy.distribute_datasets_from_function(
+        lambda share: pipeline.build_training(
+            run.train,
+            run.config.train_data,
+            model.preprocessing,
+            run.spec.labels,
+            batch_size=run.config.training.train_batch_size,
+            seed=run.config.training.seed,
+            first_epoch=first_epoch,
+            share=share,
+        )
     )
 
 
 def build_eval_batches(model: Segformer, run: Run) -> tf.data.Dataset:
-    """Builds the batches of the eval split."""
-    return pipeline.build_evaluation(
-        run.eval.examples,
-        model.preprocessing,
-        run.spec.labels,
-        batch_size=run.config.training.eval_batch_size,
+    """Builds the batches of the eval split for all replicas."""
+    return run.strategy.distribute_datasets_from_function(
+        lambda share: pipeline.build_evaluation(
+            run.eval,
+            model.preprocessing,
+            run.spec.labels,
+            batch_size=run.config.training.eval_batch_size,
+            cache=run.config.train_data.cache,
+            share=share,
+        )
     )
 
 
-def build_epoch_callbacks(
+def build_callbacks(
     model: Segformer,
     run: Run,
     state: TrainingState,
     manager: tf.train.CheckpointManager,
     total_epochs: int,
 ) -> list[tf.keras.callbacks.Callback]:
-    """Returns what runs at the end of each epoch, in the order in which it must run."""
+    """Returns what runs during the training, in the order in which it must run.
+
+    Every worker checks the loss and evaluates. The chief alone has the callbacks that write.
+    """
     config, model_dir, labels = run.config, run.model_dir, run.spec.labels
     scorer = evaluator.Evaluator(model, labels)
     batches = build_eval_batches(model, run)
@@ -160,10 +223,13 @@ def build_epoch_callbacks(
         metrics = scorer.evaluate(batches).metrics(labels.names)
         return {name: metrics[name] for name in _HISTORY_METRICS}
 
+    common = [stopping.StopOnNaN(), scoring.Evaluate(evaluate, config.run.eval_every, total_epochs)]
+    if not strategies.is_chief(run.strategy):
+        return common
     return [
-        scoring.Evaluate(evaluate, config.run.eval_every, total_epochs),
+        *common,
         checkpoints.SaveBest(model_dir / "best", config.training.monitor, state),
-        history.WriteHistory(model_dir / "history.csv", int(state.epoch)),
+        history.WriteHistory(model_dir / "history.csv", int(state.epoch.numpy())),
         tf.keras.callbacks.TensorBoard(
             str(model_dir / "tensorboard"),
             write_graph=False,

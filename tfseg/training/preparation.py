@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 
+import tensorflow as tf
 from etils import epath
 
 from tfseg.config.commands import TrainConfig
@@ -12,7 +13,7 @@ from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.split import Split
 from tfseg.losses import class_weights
-from tfseg.training import reproducibility, resolution, run_directory
+from tfseg.training import cluster, reproducibility, resolution, run_directory, strategies
 
 _logger = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ class Run:
         class_weights: Weight of each class in the loss. None means that every class has weight 1.
         model_dir: The folder of the run.
         train: The training split.
-        eval: The eval split. Its examples are cached in memory if they fit.
+        eval: The eval split.
+        strategy: The devices that train.
     """
 
     config: TrainConfig
@@ -36,6 +38,7 @@ class Run:
     model_dir: epath.Path
     train: Split
     eval: Split
+    strategy: tf.distribute.Strategy
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -43,19 +46,27 @@ class Run:
         return {"train": self.train, "eval": self.eval}
 
 
-def prepare_run(config: TrainConfig) -> Run:
+def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = None) -> Run:
     """Resolves a configuration, opens both splits and checks the run's folder.
+
+    Args:
+        config: See `Run`, but not resolved yet.
+        strategy: The devices to train on; by default TensorFlow's default strategy, one device.
 
     Raises:
         UserError: The input is bad. Nothing was written.
     """
+    strategy = strategy or tf.distribute.get_strategy()
+    strategies.check_training(config.training, strategy)
     spec = pipeline.get_spec(config.data)
     config = resolution.resolve_config(config, spec)
     weights = class_weights.by_class(config.training.class_weights, spec.labels.names)
     config = resolution.resolve_versions(config, spec)
     model_dir = run_directory.check_model_dir(config, spec.labels)
-    reproducibility.set_seed(config.training.seed, deterministic=config.training.deterministic)
-    run = Run(config, spec, weights, model_dir, *_load_splits(config, spec))
+    # Workers that drew the same numbers would drop the same paths in different examples.
+    seed = (config.training.seed + cluster.read_cluster().index) % 2**32
+    reproducibility.set_seed(seed, deterministic=config.training.deterministic)
+    run = Run(config, spec, weights, model_dir, *_load_splits(config, spec), strategy)
     run_directory.check_splits(model_dir, run.splits)
     return run
 
@@ -64,7 +75,6 @@ def _load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[Split, Split]:
     train_data, data = config.train_data, config.data
     train = pipeline.load_split(spec, data, train_data.train_split, train_data.max_train_examples)
     evaluation = pipeline.load_split(spec, data, data.eval_split, data.max_eval_examples)
-    cached, _ = pipeline.cache_examples(evaluation.examples, train_data.cache)
     _logger.info(
         "%s: %d training examples (%s), %d eval examples (%s), %d classes",
         data.dataset,
@@ -74,4 +84,4 @@ def _load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[Split, Split]:
         evaluation.name,
         spec.labels.num_classes,
     )
-    return train, dataclasses.replace(evaluation, examples=cached)
+    return train, evaluation

@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import numpy as np
-import tensorflow as tf
 
 from tfseg import files
 from tfseg.data.bad_examples import naming_bad_examples
+from tfseg.data.split import Split
 from tfseg.errors import UserError
 from tfseg.evaluation import evaluator
 from tfseg.evaluation.class_table import format_class_table
+from tfseg.evaluation.evaluator import Evaluator, Scores
 from tfseg.hub.model_card import model_card
 from tfseg.models import segformer
 from tfseg.models.segformer import Segformer
 from tfseg.report import page
 from tfseg.serving import bundle
 from tfseg.serving.module import ServingModule
+from tfseg.training import strategies
 from tfseg.training.fitting import build_eval_batches
 from tfseg.training.preparation import Run
 
 _logger = logging.getLogger(__name__)
 
 _GALLERY_SIZE = 4
+
+
+def write_results(run: Run, *, is_new: bool) -> dict[str, float]:
+    """Scores the best weights on all devices, and has the chief write what the training leaves.
+
+    Args:
+        run: A training that has ended.
+        is_new: Whether it has trained, so that the SavedModel needs another version.
+
+    Returns:
+        The metrics, as in `metrics.json`.
+
+    Raises:
+        UserError: No evaluation gave a value of the monitored metric that can be compared.
+    """
+    strategies.wait_for_all(run.strategy)  # until the chief has written the best weights
+    with run.strategy.scope():
+        best = load_best(run)
+        scores = score(best, run)
+    metrics = scores.metrics(run.spec.labels.names)
+    if strategies.is_chief(run.strategy):
+        if run.strategy.num_replicas_in_sync > 1:
+            best = load_best(run)  # on one device, for predictions and the SavedModel
+        write_report(best, run, scores)
+        if run.config.run.export:
+            export_best(best, run, is_new=is_new)
+    strategies.wait_for_all(run.strategy)  # A worker that ends would be missed by the chief.
+    return metrics
 
 
 def load_best(run: Run) -> Segformer:
@@ -33,7 +64,7 @@ def load_best(run: Run) -> Segformer:
     `history.csv` exactly, and states the precision.
 
     Raises:
-        UserError: No evaluation gave a value of the monitored metric that can be compared.
+        UserError: There are none.
     """
     folder = run.model_dir / "best"
     if not (folder / "config.json").exists():
@@ -44,15 +75,15 @@ def load_best(run: Run) -> Segformer:
     return segformer.load_model(str(folder), precision=run.config.training.precision)
 
 
-def write_results(model: Segformer, run: Run) -> dict[str, float]:
-    """Evaluates the model and writes `metrics.json`, the model card and `report/`.
-
-    Returns:
-        The metrics, as in `metrics.json`.
-    """
-    labels, dataset = run.spec.labels, run.config.data.dataset
+def score(model: Segformer, run: Run) -> Scores:
+    """Evaluates a model on the eval split; call it in the scope of the strategy."""
     with naming_bad_examples():
-        scores = evaluator.Evaluator(model, labels).evaluate(build_eval_batches(model, run))
+        return Evaluator(model, run.spec.labels).evaluate(build_eval_batches(model, run))
+
+
+def write_report(model: Segformer, run: Run, scores: Scores) -> None:
+    """Writes `metrics.json`, the model card and `report/`, and logs the metrics of each class."""
+    labels, dataset = run.spec.labels, run.config.data.dataset
     metrics = scores.metrics(labels.names)
     facts = {
         "dataset": dataset,
@@ -67,24 +98,24 @@ def write_results(model: Segformer, run: Run) -> dict[str, float]:
     page.write_report(
         run.model_dir / "report",
         history_csv_rows=page.read_history(run.model_dir / "history.csv"),
-        gallery=build_gallery(model, run.eval.examples, run.eval.num_examples),
+        gallery=build_gallery(model, run.eval),
         confusion=scores.confusion,
         labels=labels,
         metrics=metrics,
         title=f"{dataset}, {run.eval.name}",
     )
     _logger.info("%s", format_class_table(scores.confusion, labels.names))
-    return metrics
 
 
 def build_gallery(
-    model: Segformer, examples: tf.data.Dataset, num_examples: int
+    model: Segformer, split: Split
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Returns (image, mask, class map) of a few examples that are spread over the split."""
     served = ServingModule(model)
-    stride = max(1, num_examples // _GALLERY_SIZE)
+    stride = max(1, split.num_examples // _GALLERY_SIZE)
+    few = split.records.shard(stride, 0).take(_GALLERY_SIZE)
     gallery = []
-    for example in examples.shard(stride, 0).take(_GALLERY_SIZE).as_numpy_iterator():
+    for example in dataclasses.replace(split, records=few).examples.as_numpy_iterator():
         class_map = served.predict_images(example["image"][None])["class_map"]
         gallery.append((example["image"], example["mask"], class_map[0].numpy()))
     return gallery

@@ -6,7 +6,7 @@ import logging
 import time
 
 from tfseg.config.commands import TrainConfig
-from tfseg.training import fitting, results, run_directory
+from tfseg.training import fitting, results, run_directory, strategies
 from tfseg.training.preparation import prepare_run
 
 _logger = logging.getLogger(__name__)
@@ -14,6 +14,8 @@ _logger = logging.getLogger(__name__)
 
 def run_training(config: TrainConfig) -> dict[str, float]:
     """Trains a model, evaluates its best weights, draws the report and exports a SavedModel.
+
+    With several workers each of them calls this function; the chief writes all files.
 
     Args:
         config: The run. Fields that are None are resolved from the data set and the checkpoint.
@@ -25,14 +27,15 @@ def run_training(config: TrainConfig) -> dict[str, float]:
         UserError: The input is bad. Either nothing was written, or what was written is whole.
     """
     started = time.monotonic()
-    run = prepare_run(config)
-    model = fitting.build_model(run)
-    run_directory.write_run_files(run.model_dir, run.config, run.spec.labels, run.splits)
-    has_trained = fitting.fit(model, run)
-    best = results.load_best(run)
-    metrics = results.write_results(best, run)
-    if run.config.run.export:
-        results.export_best(best, run, is_new=has_trained)
+    strategy = strategies.build_strategy(config.run.strategy, tpu=config.run.tpu)
+    with strategies.naming_lost_workers(strategy):
+        with strategies.chief_first(strategy):
+            run = prepare_run(config, strategy)
+        model = fitting.build_model(run)
+        if strategies.is_chief(strategy):
+            run_directory.write_run_files(run.model_dir, run.config, run.spec.labels, run.splits)
+        has_trained = fitting.fit(model, run)
+        metrics = results.write_results(run, is_new=has_trained)
     minutes = (time.monotonic() - started) / 60
     summary = "mean IoU %.4f after %.1f minutes; all results are in %s"
     _logger.info(summary, metrics["mean_iou"], minutes, run.model_dir)

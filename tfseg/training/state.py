@@ -50,7 +50,7 @@ def restore_newest(
     newest_first = reversed(manager.checkpoints)
     restored = next((path for path in newest_first if _restore(checkpoint, path)), None)
     if restored is not None:
-        _logger.info("resumed from %s, after %d epochs", restored, int(state.epoch))
+        _logger.info("resumed from %s, after %d epochs", restored, int(state.epoch.numpy()))
     elif manager.checkpoints:
         raise UserError(
             f"none of the checkpoints in {folder} can be read; remove that folder to start again, "

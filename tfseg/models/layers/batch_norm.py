@@ -17,8 +17,8 @@ class BatchNorm(tf.keras.layers.BatchNormalization):
     the unbiased variance as in the fused kernel. Keras's `synchronized=True` takes the biased
     variance there, and gives up the fused kernel on a single device too.
 
-    The moving averages are equal in all replicas. So each replica updates its own copy, and a
-    single process can save them; Keras's are averaged when they are read, which takes all processes.
+    The moving averages are equal in all replicas. So each replica updates its own copy, and one
+    process alone can save them. Keras's are averaged when they are read, which takes all processes.
     """
 
     def add_weight(self, *args: Any, **kwargs: Any) -> tf.Variable:

@@ -23,7 +23,7 @@ class SaveBest(tf.keras.callbacks.ModelCheckpoint):
     """
 
     def __init__(self, folder: epath.PathLike, monitor: str, state: TrainingState):
-        best = float(state.best)
+        best = float(state.best.numpy())
         super().__init__(
             str(folder).replace("{", "{{").replace("}", "}}"),  # Keras formats the path.
             monitor=monitor,

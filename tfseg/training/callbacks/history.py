@@ -35,8 +35,12 @@ class WriteHistory(tf.keras.callbacks.Callback):
         if "val_mean_iou" not in logs:
             return
         optimizer = self.model.optimizer
-        step = int(optimizer.iterations)
-        row = {"epoch": epoch + 1, "step": step, "learning_rate": float(optimizer.learning_rate)}
+        step = int(optimizer.iterations.numpy())
+        row = {
+            "epoch": epoch + 1,
+            "step": step,
+            "learning_rate": float(optimizer.learning_rate.numpy()),
+        }
         self._rows.append({**row, **{name: float(value) for name, value in logs.items()}})
         files.write_atomically(self._path, _to_csv(self._rows))
 

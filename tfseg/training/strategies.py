@@ -1,0 +1,185 @@
+"""Distribution strategies: on which devices a training runs. The library is `tf.distribute`.
+
+https://www.tensorflow.org/guide/distributed_training
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from tfseg import network
+from tfseg.config.training_sections import TrainingConfig
+from tfseg.errors import UserError
+from tfseg.training import cluster as cluster_lib
+from tfseg.training.cluster import Cluster
+
+_logger = logging.getLogger(__name__)
+
+# What an exchange between workers raises when one of them is gone.
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+)
+
+
+def build_strategy(name: str = "auto", *, tpu: str | None = None) -> tf.distribute.Strategy:
+    """Builds the strategy of a training, and logs its name and its number of replicas.
+
+    Call it before anything else uses TensorFlow: a strategy for several processes or for a TPU
+    must set up the devices itself.
+
+    Args:
+        name: `auto` takes what there is: a TPU if one is named, the workers of TF_CONFIG if it
+            lists several, all GPUs if there are several, else one device. `one_device` is
+            TensorFlow's default. `mirrored` takes all GPUs, or all logical CPU devices if there is
+            no GPU. `multi_worker` takes the workers of TF_CONFIG, and `tpu` a TPU.
+        tpu: Name or gRPC address of a TPU. By default the environment variable TPU_NAME.
+
+    Raises:
+        UserError: TF_CONFIG is malformed or contradicts `name`, or the TPU cannot be found.
+    """
+    cluster = cluster_lib.read_cluster()
+    tpu = tpu or os.environ.get("TPU_NAME")
+    name = _choose(cluster, tpu) if name == "auto" else name
+    _check_against_cluster(name, cluster)
+    strategy = _build(name, tpu)
+    _log(name, strategy, cluster)
+    return strategy
+
+
+def _choose(cluster: Cluster, tpu: str | None) -> str:
+    if tpu:
+        return "tpu"
+    if cluster.num_workers > 1:
+        return "multi_worker"
+    # Physical devices, because asking for logical ones would set the devices up.
+    return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one_device"
+
+
+def _check_against_cluster(name: str, cluster: Cluster) -> None:
+    if name == "multi_worker" and not os.environ.get("TF_CONFIG"):
+        raise UserError(
+            "--strategy=multi_worker needs the environment variable TF_CONFIG, which lists the "
+            "workers; --strategy=mirrored uses all devices of one machine"
+        )
+    if name != "multi_worker" and cluster.num_workers > 1:
+        raise UserError(
+            f"--strategy={name} trains in one process, but the environment variable TF_CONFIG "
+            f"lists {cluster.num_workers} workers; set --strategy=multi_worker, or unset TF_CONFIG"
+        )
+
+
+def _build(name: str, tpu: str | None) -> tf.distribute.Strategy:
+    if name == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if name == "tpu":
+        return _build_tpu(tpu)
+    if name == "mirrored":
+        kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+        devices = [device.name for device in tf.config.list_logical_devices(kind)]
+        return tf.distribute.MirroredStrategy(devices)
+    return tf.distribute.get_strategy()
+
+
+def _build_tpu(tpu: str | None) -> tf.distribute.Strategy:
+    """Connects to a TPU; without a name, to the one of this machine."""
+    if tpu and tpu.startswith("grpc://") and not network.port_answers(tpu.removeprefix("grpc://")):
+        raise UserError(f"--tpu={tpu} does not answer; check the address and the network")
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu or "local")
+        if tpu and tpu != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    # The resolver asks Google Cloud, through a client that may be missing or find no network.
+    except (tf.errors.OpError, ImportError, ValueError, RuntimeError, OSError) as error:
+        name = f"--tpu={tpu}" if tpu else "--strategy=tpu without --tpu"
+        reason = " ".join(str(error).split()).partition(" Failed in initialization")[0]
+        raise UserError(f"{name}: no TPU can be reached ({reason}); check --tpu") from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _log(name: str, strategy: tf.distribute.Strategy, cluster: Cluster) -> None:
+    count = strategy.num_replicas_in_sync
+    details = f"{count} replica{'s' if count > 1 else ''}"
+    if cluster.num_workers > 1:
+        details += f", this is worker {cluster.index} of {cluster.num_workers}"
+    elif name == "mirrored" and count == 1:
+        details += ", because there is one device to mirror over"
+    _logger.info("strategy %s: %s", name, details)
+
+
+def check_training(training: TrainingConfig, strategy: tf.distribute.Strategy) -> None:
+    """Checks that a training can be distributed over the replicas.
+
+    Raises:
+        UserError: The replicas do not divide the training batch, or several of them would each
+            compile their step by themselves.
+    """
+    count = strategy.num_replicas_in_sync
+    _check_batch_size(training.train_batch_size, count)
+    is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    if training.jit_compile and count > 1 and not is_tpu:
+        raise UserError(
+            f"--jit_compile needs one replica, received {count}: replicas exchange gradients "
+            "within the step; set --nojit_compile or --strategy=one_device"
+        )
+
+
+def _check_batch_size(batch_size: int, num_replicas: int) -> None:
+    if batch_size % num_replicas:
+        smaller = batch_size // num_replicas * num_replicas
+        larger = smaller + num_replicas
+        nearest = f"sizes that can are {smaller} and {larger}" if smaller else f"is {larger}"
+        raise UserError(
+            f"--train_batch_size={batch_size} cannot be divided equally among {num_replicas} "
+            f"replicas; the nearest {nearest}"
+        )
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether this process writes the files of the run; one of the workers does."""
+    return strategy.extended.should_checkpoint
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Returns when every worker has called this function. A single process returns at once."""
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        ones = strategy.run(tf.function(lambda: tf.ones(())))
+        strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None).numpy()
+
+
+@contextlib.contextmanager
+def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Lets the chief run the body before the others, for example to prepare a data set."""
+    if not is_chief(strategy):
+        wait_for_all(strategy)
+    yield
+    if is_chief(strategy):
+        wait_for_all(strategy)
+
+
+@contextlib.contextmanager
+def naming_lost_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turns the failure of an exchange between workers into a UserError.
+
+    Raises:
+        UserError: Another worker has ended, or cannot be reached.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if strategy.cluster_resolver is None or not isinstance(error, _LOST):
+            raise
+        reason = " ".join(error.message.split())[:200]
+        raise UserError(
+            "another worker has ended or cannot be reached, so this one stops too; start the same "
+            f"command on all workers again, and they continue from the last checkpoint ({reason})"
+        ) from error
