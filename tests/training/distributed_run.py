@@ -1,8 +1,10 @@
 """One process of a training: `python -m tests.training.distributed_run CONFIG.json NUM_DEVICES`.
 
 Logical devices must be set up before TensorFlow uses any, so each test starts its own processes.
+The last line of the output counts the files that Python code wrote or removed in the model_dir.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +17,21 @@ from tfseg.cli import exit_codes, run_log
 from tfseg.config import serialization
 from tfseg.training.run import run_training
 
+_CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.link", "shutil.rmtree")
+
+
+def watch_changes(folder: str) -> list[str]:
+    """Returns a list to which every change of a file in a folder is added from now on."""
+    changes = []
+
+    def note(event: str, arguments: tuple) -> None:
+        is_write = event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR)
+        if (is_write or event in _CHANGES) and str(arguments[0]).startswith(folder):
+            changes.append(f"{event} {arguments[0]}")
+
+    sys.addaudithook(note)
+    return changes
+
 
 def main(config_path: str, num_devices: str) -> None:
     (cpu,) = tf.config.list_physical_devices("CPU")
@@ -22,8 +39,10 @@ def main(config_path: str, num_devices: str) -> None:
     tf.config.set_logical_device_configuration(cpu, logical)
     run_log.print_to_stdout()
     config = serialization.train_config_from_json(Path(config_path).read_text())
+    changes = watch_changes(config.run.model_dir)
     with exit_codes.errors_as_exit_codes():
         run_training(config)
+    print(f"{len(changes)} changes in the model_dir")
 
 
 if __name__ == "__main__":

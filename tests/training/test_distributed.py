@@ -6,19 +6,22 @@ clipped gradients, class weights, label smoothing and an eval split that the rep
 
 import csv
 import dataclasses
+import functools
 import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from safetensors.numpy import load_file
 
 from tests.conftest import NUM_EVAL_BOXES, make_boxes_config
-from tfseg.config import serialization
+from tfseg.config import TrainDataConfig, serialization
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -39,49 +42,70 @@ class Launcher:
     folder: Path
 
     def start(self, name, strategy, *, devices=1, tf_config=None, run=None, **training):
-        """Starts a process; returns it and its model_dir, which processes of one name share."""
+        """Starts a process; processes of one name share `<folder>/<name>` as their model_dir."""
         config = make_boxes_config(
             self.boxes_dir, self.weights, self.folder / name, **{**SETTINGS, **training}
         )
         settings = {"strategy": strategy, "export": False, **(run or {})}
-        config = dataclasses.replace(config, run=dataclasses.replace(config.run, **settings))
         config = dataclasses.replace(
-            config, train_data=dataclasses.replace(config.train_data, random_scale=(0.8, 1.2))
+            config,
+            train_data=TrainDataConfig(augmentation="standard", random_scale=(0.8, 1.2)),
+            run=dataclasses.replace(config.run, **settings),
         )
         path = self.folder / f"{name}.json"
         path.write_text(serialization.to_json(config))
-        environment = dict(os.environ)
-        environment.pop("TF_CONFIG", None)
+        environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
         if tf_config is not None:
             environment["TF_CONFIG"] = json.dumps(tf_config)
-        command = [sys.executable, "-m", "tests.training.distributed_run", str(path), str(devices)]
-        process = subprocess.Popen(
-            command,
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.training.distributed_run", str(path), str(devices)],
             cwd=ROOT,
             env=environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        return process, self.folder / name
+
+    def start_workers(self, name, **options):
+        """Starts two processes that train together."""
+        cluster = {"worker": [f"127.0.0.1:{port}" for port in find_free_ports(2)]}
+        tasks = [{"type": "worker", "index": index} for index in range(2)]
+        return [
+            self.start(name, "auto", tf_config={"cluster": cluster, "task": task}, **options)
+            for task in tasks
+        ]
 
     def train(self, name, strategy, **options):
         """Trains in one process; returns the model_dir and the output."""
-        process, model_dir = self.start(name, strategy, **options)
-        output, errors = process.communicate(timeout=300)
+        (output,) = finish([self.start(name, strategy, **options)])
+        return self.folder / name, output
+
+
+def find_free_ports(count):
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def finish(processes, timeout=300):
+    """Waits until all processes have succeeded; returns what they printed."""
+    try:
+        results = [process.communicate(timeout=timeout) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, (_, errors) in zip(processes, results, strict=True):
         assert process.returncode == 0, errors[-4000:]
-        return model_dir, output
+    return [output for output, _ in results]
 
 
 @pytest.fixture(scope="module")
 def launcher(boxes_dir, plain_model_dir, tmp_path_factory):
     return Launcher(boxes_dir, plain_model_dir, tmp_path_factory.mktemp("distributed"))
-
-
-@pytest.fixture(scope="module")
-def one_device(launcher):
-    """The folder of the training on one device."""
-    return launcher.train("one_device", "one_device")[0]
 
 
 def read_history(model_dir):
@@ -110,8 +134,131 @@ def assert_same_weights(model_dir, expected_dir, tolerance):
         np.testing.assert_allclose(weights[name], value, atol=tolerance, err_msg=name)
 
 
-def test_two_devices_train_as_one(launcher, one_device):
-    model_dir, output = launcher.train("two_devices", "mirrored", devices=2)
+def test_two_devices_train_as_one(launcher):
+    processes = [
+        launcher.start("one", "one_device"),
+        launcher.start("two", "mirrored", devices=2),
+    ]
+    _, output = finish(processes)
     assert output.startswith("strategy mirrored: 2 replicas\n")
-    assert_same_training(model_dir, one_device)
-    assert_same_weights(model_dir, one_device, 1e-3)
+    assert_same_training(launcher.folder / "two", launcher.folder / "one")
+    assert_same_weights(launcher.folder / "two", launcher.folder / "one", 1e-4)
+
+
+@pytest.fixture(scope="module")
+def one_device(launcher):
+    """A function: precision -> the folder of the training on one device."""
+
+    @functools.cache
+    def train(precision):
+        return launcher.train(f"one_{precision}", "one_device", precision=precision)[0]
+
+    return train
+
+
+# One unit in the last place of bfloat16 is 0.8 % of a value.
+PRECISIONS = pytest.mark.parametrize(
+    ("precision", "tolerance"), [("float32", 1e-4), ("mixed_bfloat16", 2e-2)]
+)
+
+
+@pytest.mark.slow
+@PRECISIONS
+@pytest.mark.parametrize("devices", [2, 4])
+def test_several_devices_train_as_one(launcher, one_device, devices, precision, tolerance):
+    name = f"mirrored_{devices}_{precision}"
+    model_dir, _ = launcher.train(name, "mirrored", devices=devices, precision=precision)
+    assert_same_training(model_dir, one_device(precision), tolerance)
+    assert_same_weights(model_dir, one_device(precision), tolerance)
+
+
+@pytest.mark.slow
+@PRECISIONS
+def test_two_processes_train_as_one(launcher, one_device, precision, tolerance):
+    name = f"workers_{precision}"
+    chief, other = finish(launcher.start_workers(name, precision=precision))
+    assert chief.startswith("strategy multi_worker: 2 replicas, this is worker 0 of 2\n")
+    assert other.startswith("strategy multi_worker: 2 replicas, this is worker 1 of 2\n")
+    model_dir = launcher.folder / name
+    assert_same_training(model_dir, one_device(precision), tolerance)
+    assert_same_weights(model_dir, one_device(precision), tolerance)
+
+
+@pytest.mark.slow
+def test_the_chief_alone_writes_and_others_can_go_on(launcher, one_device):
+    """The SavedModel of two processes serves, and one device resumes what they began."""
+    processes = launcher.start_workers("written", run={"export": True})
+    chief, other = finish(processes)
+    assert int(chief.splitlines()[-1].split()[0]) > 10
+    assert other.splitlines()[-1] == "0 changes in the model_dir"
+    model_dir = launcher.folder / "written"
+    logs = [path.name for path in (model_dir / "tensorboard").rglob("events*")]
+    assert logs
+    assert all(f".{processes[0].pid}." in name for name in logs)
+    assert {path.name for path in (model_dir / "checkpoints").iterdir()} == {
+        "checkpoint",
+        *(f"ckpt-{epoch}.{part}" for epoch in (2, 3) for part in PARTS),
+    }
+    served = tf.saved_model.load(str(model_dir / "saved_model" / "1"))
+    assert "serving_default" in served.signatures
+    before = read_history(model_dir)
+    launcher.train("written", "one_device")
+    assert read_history(model_dir) == before
+    assert_same_training(model_dir, one_device("float32"))
+
+
+PARTS = ("index", "data-00000-of-00001")
+
+
+@pytest.mark.slow
+def test_executions_of_several_steps_end_at_the_last_step(launcher):
+    options = {"train_steps": 8, "run": {"eval_every": 2}}
+    one, _ = launcher.train("steps_one", "one_device", **options)
+    options["run"]["steps_per_execution"] = 2
+    two, _ = launcher.train("steps_two", "mirrored", devices=2, **options)
+    assert [row["step"] for row in read_history(two)] == [6, 8]
+    assert_same_training(two, one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_worker_ends_the_others_and_the_same_command_resumes(launcher, victim):
+    name, epochs = f"killed_{victim}", 12
+    reference, _ = launcher.train(f"whole_{victim}", "one_device", epochs=epochs)
+    processes = launcher.start_workers(name, epochs=epochs)
+    try:
+        wait_for(launcher.folder / name / "checkpoints" / "ckpt-2.index")
+        processes[victim].kill()
+        survivor = processes[1 - victim]
+        _, errors = survivor.communicate(timeout=60)
+    finally:
+        for process in processes:
+            process.kill()
+    assert survivor.returncode == 1
+    assert errors.count("error: another worker has ended or cannot be reached") == 1
+    assert errors.splitlines()[-1].endswith("continue from the last checkpoint")
+    assert "Traceback" not in errors
+    done = len(read_history(launcher.folder / name))
+    assert 1 <= done < epochs
+    outputs = finish(launcher.start_workers(name, epochs=epochs))
+    assert all("resumed from" in output for output in outputs)
+    assert_same_training(launcher.folder / name, reference, 1e-3)
+
+
+def wait_for(path, seconds=240):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"no {path}"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_batch_that_the_devices_do_not_divide_is_refused(launcher):
+    process = launcher.start("refused", "mirrored", devices=4, train_batch_size=6)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1] == (
+        "error: --train_batch_size=6 cannot be divided equally among 4 replicas; "
+        "the nearest sizes that can are 4 and 8"
+    )
+    assert not (launcher.folder / "refused").exists()

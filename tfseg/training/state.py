@@ -46,8 +46,8 @@ def restore_newest(
     """
     model.optimizer.build(model.trainable_variables)
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, state=state)
-    # TensorFlow creates the counter when it is first used. All workers have to do that together, and
-    # one of them alone saves.
+    # TensorFlow creates the counter when it is first used. All workers have to do that together,
+    # although one of them alone saves.
     checkpoint.save_counter.read_value()
     manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=keep_checkpoints)
     newest_first = reversed(manager.checkpoints)

@@ -47,6 +47,8 @@ def build_strategy(name: str = "auto", *, tpu: str | None = None) -> tf.distribu
         UserError: TF_CONFIG is malformed or contradicts `name`, or the TPU cannot be found.
     """
     cluster = cluster_lib.read_cluster()
+    if tpu and name not in ("auto", "tpu"):
+        raise UserError(f"--tpu={tpu} needs --strategy=tpu or auto, received {name}")
     tpu = tpu or os.environ.get("TPU_NAME")
     name = _choose(cluster, tpu) if name == "auto" else name
     _check_against_cluster(name, cluster)
@@ -137,7 +139,8 @@ def _check_batch_size(batch_size: int, num_replicas: int) -> None:
     if batch_size % num_replicas:
         smaller = batch_size // num_replicas * num_replicas
         larger = smaller + num_replicas
-        nearest = f"sizes that can are {smaller} and {larger}" if smaller else f"is {larger}"
+        both = f"sizes that can are {smaller} and {larger}"
+        nearest = both if smaller else f"size that can is {larger}"
         raise UserError(
             f"--train_batch_size={batch_size} cannot be divided equally among {num_replicas} "
             f"replicas; the nearest {nearest}"
@@ -178,8 +181,14 @@ def naming_lost_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
     except tf.errors.OpError as error:
         if strategy.cluster_resolver is None or not isinstance(error, _LOST):
             raise
-        reason = " ".join(error.message.split())[:200]
         raise UserError(
-            "another worker has ended or cannot be reached, so this one stops too; start the same "
-            f"command on all workers again, and they continue from the last checkpoint ({reason})"
+            f"another worker has ended or cannot be reached ({_reason(error)}), so this one stops "
+            "too; start the same command on all workers again, and they continue from the last "
+            "checkpoint"
         ) from error
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """Returns the cause without the operations and the hosts that passed the error on."""
+    cause = error.message.rpartition("aborted by: ")[2].partition("Additional GRPC")[0]
+    return cause.strip().partition("\n")[0] or type(error).__name__
