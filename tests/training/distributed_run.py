@@ -1,7 +1,7 @@
-"""One process of a training: `python -m tests.training.distributed_run CONFIG.json NUM_DEVICES`.
+"""A process that trains: `python -m tests.training.distributed_run NUM_DEVICES CONFIG.json...`.
 
 Logical devices must be set up before TensorFlow uses any, so each test starts its own processes.
-The last line of the output counts the files that Python code wrote or removed in the model_dir.
+After each training a line counts the files that Python code wrote or removed in its model_dir.
 """
 
 import os
@@ -33,16 +33,17 @@ def watch_changes(folder: str) -> list[str]:
     return changes
 
 
-def main(config_path: str, num_devices: str) -> None:
+def main(num_devices: str, *config_paths: str) -> None:
     (cpu,) = tf.config.list_physical_devices("CPU")
     logical = [tf.config.LogicalDeviceConfiguration() for _ in range(int(num_devices))]
     tf.config.set_logical_device_configuration(cpu, logical)
     run_log.print_to_stdout()
-    config = serialization.train_config_from_json(Path(config_path).read_text())
-    changes = watch_changes(config.run.model_dir)
-    with exit_codes.errors_as_exit_codes():
-        run_training(config)
-    print(f"{len(changes)} changes in the model_dir")
+    for path in config_paths:
+        config = serialization.train_config_from_json(Path(path).read_text())
+        changes = watch_changes(config.run.model_dir)
+        with exit_codes.errors_as_exit_codes():
+            run_training(config)
+        print(f"{len(changes)} changes in the model_dir")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import socket
+import time
 from typing import Any
 
+from tfseg import network
 from tfseg.errors import UserError
 
 # These two jobs train; a "ps" or an "evaluator" needs strategies that tfseg does not offer.
@@ -19,17 +22,27 @@ _EXAMPLE = (
 )
 
 
+# For a worker that does not start, TensorFlow would wait for ever.
+START_TIMEOUT_SECONDS = 55
+
+
 @dataclasses.dataclass(frozen=True)
 class Cluster:
     """The processes that train together.
 
     Attributes:
-        num_workers: Number of processes.
-        index: Position of this process among them. Process 0 is the chief.
+        addresses: `host:port` of each process; the chief is the first one. Empty if there is no
+            TF_CONFIG, and thus one process.
+        index: Position of this process among them.
     """
 
-    num_workers: int = 1
+    addresses: tuple[str, ...] = ()
     index: int = 0
+
+    @property
+    def num_workers(self) -> int:
+        """Number of processes."""
+        return max(1, len(self.addresses))
 
 
 def read_cluster() -> Cluster:
@@ -54,9 +67,43 @@ def read_cluster() -> Cluster:
             f"has the task index {index}, but its cluster has {len(addresses[job])} tasks of type "
             f"{job} (indices 0 to {len(addresses[job]) - 1})"
         )
-    num_chiefs = len(addresses.get("chief", ()))
-    position = index if job == "chief" else num_chiefs + index
-    return Cluster(sum(map(len, addresses.values())), position)
+    chiefs, workers = (addresses.get(job, []) for job in _JOBS)
+    position = index if job == "chief" else len(chiefs) + index
+    return Cluster((*chiefs, *workers), position)
+
+
+def wait_for_workers(cluster: Cluster, seconds: float = START_TIMEOUT_SECONDS) -> None:
+    """Returns when every process of the cluster has called this function.
+
+    Each of them listens at its own address for so long. Whoever has found all others goes on, and
+    then TensorFlow listens there in its place.
+
+    Raises:
+        UserError: A process does not answer in time, or this one cannot listen at its address.
+    """
+    own = cluster.addresses[cluster.index]
+    missing = [address for address in cluster.addresses if address != own]
+    end = time.monotonic() + seconds
+    with _listen(own):
+        while missing := [each for each in missing if not network.port_answers(each)]:
+            if time.monotonic() > end:
+                raise UserError(
+                    f"{len(missing)} of {cluster.num_workers} workers did not answer within "
+                    f"{seconds:g} seconds ({', '.join(missing)}); start the same command on every "
+                    "worker of the environment variable TF_CONFIG, and check their addresses"
+                )
+            time.sleep(0.2)
+
+
+def _listen(address: str) -> socket.socket:
+    port = address.rpartition(":")[2]
+    try:
+        return socket.create_server(("", int(port)), backlog=1024)
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"this worker cannot listen at {address}, its address in the environment variable "
+            f"TF_CONFIG ({error}); choose a free port"
+        ) from error
 
 
 def _read_addresses(config: Any) -> dict[str, list[str]]:

@@ -44,7 +44,8 @@ def build_strategy(name: str = "auto", *, tpu: str | None = None) -> tf.distribu
         tpu: Name or gRPC address of a TPU. By default the environment variable TPU_NAME.
 
     Raises:
-        UserError: TF_CONFIG is malformed or contradicts `name`, or the TPU cannot be found.
+        UserError: TF_CONFIG is malformed or contradicts `name`, a worker does not answer within a
+            minute, or the TPU cannot be found.
     """
     cluster = cluster_lib.read_cluster()
     if tpu and name not in ("auto", "tpu"):
@@ -52,6 +53,8 @@ def build_strategy(name: str = "auto", *, tpu: str | None = None) -> tf.distribu
     tpu = tpu or os.environ.get("TPU_NAME")
     name = _choose(cluster, tpu) if name == "auto" else name
     _check_against_cluster(name, cluster)
+    if cluster.num_workers > 1:
+        cluster_lib.wait_for_workers(cluster)
     strategy = _build(name, tpu)
     _log(name, strategy, cluster)
     return strategy
