@@ -70,7 +70,7 @@ def _choose(cluster: Cluster, tpu: str | None) -> str:
 
 
 def _check_against_cluster(name: str, cluster: Cluster) -> None:
-    if name == "multi_worker" and not os.environ.get("TF_CONFIG"):
+    if name == "multi_worker" and not cluster.addresses:
         raise UserError(
             "--strategy=multi_worker needs the environment variable TF_CONFIG, which lists the "
             "workers; --strategy=mirrored uses all devices of one machine"
