@@ -1,5 +1,8 @@
 """What the optimizer does to each kind of weight."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -104,3 +107,37 @@ def test_steps_are_the_same_under_a_distribution_strategy():
     mirrored = train(tf.distribute.MirroredStrategy(["/cpu:0"]))
     np.testing.assert_allclose(mirrored, train(tf.distribute.get_strategy()), rtol=1e-6)
     assert np.abs(mirrored - start).min() > 0.01
+
+
+# Its own process, because logical devices must be set up before TensorFlow uses any.
+CLIP_ON_TWO_DEVICES = """
+import tfseg
+import tensorflow as tf
+from tfseg.training.optimizers import build_optimizer
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    variable = tf.Variable([0.0, 0.0])
+    optimizer = build_optimizer(lambda: 0.1, weight_decay=0.0, gradient_clip_norm=1.0)
+    optimizer.build([variable])
+
+def step():
+    is_first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+    gradient = tf.where(is_first, [30.0, 0.0], [0.0, 40.0])
+    optimizer.apply_gradients([(gradient, variable)])
+
+strategy.run(tf.function(step))
+(momentum,) = optimizer._momentums
+print(*(value for copy in momentum.values for value in copy.numpy()))
+"""
+
+
+def test_clipping_sees_the_gradient_of_all_replicas():
+    """The sum (30, 40) is clipped to (0.6, 0.8); each replica's own would become (1, 1)."""
+    command = [sys.executable, "-c", CLIP_ON_TWO_DEVICES]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    first_moments = [float(value) for value in done.stdout.split()]
+    np.testing.assert_allclose(first_moments, [0.06, 0.08] * 2, rtol=1e-5)
