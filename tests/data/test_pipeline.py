@@ -227,6 +227,28 @@ def test_the_shares_of_an_evaluation_hold_every_example_once(cache):
     assert sorted(decoded) == list(range(COUNT)), "each pipeline decodes its own examples only"
 
 
+@pytest.mark.parametrize(("num_pipelines", "num_replicas"), [(1, 1), (1, 2), (3, 6), (4, 4)])
+def test_evaluations_of_fixed_shape_hold_every_example_once(num_pipelines, num_replicas):
+    seen, lengths = [], set()
+    for share in make_shares(num_pipelines, num_replicas):
+        split = Records().split
+        mask_size = pipeline.find_largest_mask(split)
+        assert mask_size == (40 + 2 * (COUNT - 1), 60)
+        batches = pipeline.build_evaluation(
+            split, PREPROCESSING, LABELS, batch_size=12, mask_size=mask_size, share=share
+        )
+        replica_batch = 12 // num_replicas
+        assert batches.element_spec[0].shape == [replica_batch, 32, 32, 3]
+        assert batches.element_spec[1].shape == [replica_batch, *mask_size]
+        lengths.add(len(list(batches)))
+        for _, masks, sizes in batches.as_numpy_iterator():
+            is_empty = sizes.prod(-1) == 0
+            assert (masks[is_empty] == LABELS.ignore_index).all()
+            seen += masks[~is_empty, 0, 0].tolist()
+    assert sorted(seen) == list(range(COUNT))
+    assert lengths == {num_replicas // num_pipelines}, "all replicas have equally many batches"
+
+
 def test_cache_reads_the_source_once_and_augments_afterwards(source):
     config = TrainDataConfig(cache="memory", random_scale=SCALE)
     batches = read(train(source, config, batch_size=5), 8)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
+from tfseg.evaluation import evaluator as evaluator_module
 from tfseg.evaluation.evaluator import Evaluator, metrics_to_json
 from tfseg.evaluation.mean_iou import compute_mean_iou
 
@@ -37,11 +38,16 @@ def examples(labels):
     return list(zip(images, masks, strict=True))
 
 
-def batches_of(examples, batch_size, void=VOID):
-    """Builds batches as the pipeline does, with masks padded to the largest of the batch."""
+def batches_of(examples, batch_size, void=VOID, mask_size=None):
+    """Builds batches as the pipeline does, with masks padded to the largest of the batch.
+
+    With a mask size, masks are padded to that, and empty examples fill up the last batch.
+    """
+    num_missing = -len(examples) % batch_size if mask_size else 0
+    empty = np.zeros((64, 96, 3), np.float32), np.zeros((0, 0), np.int32)
 
     def generate():
-        for image, mask in examples:
+        for image, mask in [*examples, *[empty] * num_missing]:
             yield image, mask, np.array(mask.shape, np.int32)
 
     signature = (
@@ -50,8 +56,10 @@ def batches_of(examples, batch_size, void=VOID):
         tf.TensorSpec((2,), tf.int32),
     )
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    shapes = ((64, 96, 3), (None, None), (2,))
-    return dataset.padded_batch(batch_size, shapes, padding_values=(0.0, void, 0))
+    shapes = ((64, 96, 3), mask_size or (None, None), (2,))
+    return dataset.padded_batch(
+        batch_size, shapes, padding_values=(0.0, void, 0), drop_remainder=mask_size is not None
+    )
 
 
 def score_by_hand(model, examples):
@@ -69,6 +77,24 @@ def score_by_hand(model, examples):
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_metrics_equal_those_computed_in_numpy(evaluator, tiny_model, examples, labels, batch_size):
     scores = evaluator.evaluate(batches_of(examples, batch_size))
+    assert_scores_equal_numpys(scores, tiny_model, examples, labels)
+
+
+# Blocks of 7 rows of all images, or of one row, do not divide the 80 rows of the largest mask.
+@pytest.mark.parametrize(
+    ("batch_size", "jit_compile", "block_logits"),
+    [(2, False, 1 << 28), (5, True, 1 << 28), (2, False, 2 * 96 * 5 * 7), (3, True, 1)],
+)
+def test_batches_of_fixed_shape_give_the_same_scores(
+    monkeypatch, tiny_model, examples, labels, batch_size, jit_compile, block_logits
+):
+    monkeypatch.setattr(evaluator_module, "_BLOCK_LOGITS", block_logits)
+    batches = batches_of(examples, batch_size, mask_size=(80, 96))
+    scores = Evaluator(tiny_model, labels, jit_compile=jit_compile).evaluate(batches)
+    assert_scores_equal_numpys(scores, tiny_model, examples, labels)
+
+
+def assert_scores_equal_numpys(scores, tiny_model, examples, labels):
     class_maps, losses = score_by_hand(tiny_model, examples)
     masks = [mask for _, mask in examples]
     expected = compute_mean_iou(

@@ -258,6 +258,7 @@ def build_evaluation(
     *,
     batch_size: int,
     cache: str = "none",
+    mask_size: tuple[int, int] | None = None,
     share: tf.distribute.InputContext = EVERYTHING,
 ) -> tf.data.Dataset:
     """Builds one pass over every example, with masks at their own size.
@@ -268,6 +269,9 @@ def build_evaluation(
         labels: The data set's classes.
         batch_size: Number of examples per batch, over all replicas; the last batch may hold fewer.
         cache: See `caching.cache_examples`, for a split that is evaluated more than once.
+        mask_size: (height, width) to which all masks are padded, see `find_largest_mask`. If given,
+            all batches have one shape, as XLA needs it, and all pipelines equally many of them:
+            examples of size (0, 0) fill up the last ones. By default each batch has its own shape.
         share: Which examples this pipeline yields: one in n, if there are n pipelines. A batch
             holds `batch_size` divided by the number of replicas, rounded up.
 
@@ -277,6 +281,7 @@ def build_evaluation(
         `[batch, 2]`, the height and width of each mask in pixels.
     """
     image_size = preprocessing.image_size
+    replica_batch_size = -(-batch_size // share.num_replicas_in_sync)
     part = split.records.shard(share.num_input_pipelines, share.input_pipeline_id)
     examples = dataclasses.replace(split, records=part).examples
     if len(part):
@@ -286,12 +291,31 @@ def build_evaluation(
         image = tf.ensure_shape(preprocessing(example["image"]), (*image_size, 3))
         return image, example["mask"], tf.shape(example["mask"])
 
-    return (
-        examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        .padded_batch(
-            -(-batch_size // share.num_replicas_in_sync),
-            padded_shapes=((*image_size, 3), (None, None), (2,)),
-            padding_values=(0.0, labels.ignore_index, 0),
-        )
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    prepared = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+    if mask_size is not None:
+        empty = (tf.zeros((*image_size, 3)), tf.zeros((0, 0), tf.int32), tf.zeros(2, tf.int32))
+        num_missing = _fill_count(split.num_examples, replica_batch_size, share) - len(part)
+        prepared = prepared.concatenate(tf.data.Dataset.from_tensors(empty).repeat(num_missing))
+    return prepared.padded_batch(
+        replica_batch_size,
+        padded_shapes=((*image_size, 3), mask_size or (None, None), (2,)),
+        padding_values=(0.0, labels.ignore_index, 0),
+        drop_remainder=mask_size is not None,
+    ).prefetch(tf.data.AUTOTUNE)
+
+
+def _fill_count(
+    num_examples: int, replica_batch_size: int, share: tf.distribute.InputContext
+) -> int:
+    """Returns how many examples each pipeline yields, if all of their batches are full."""
+    num_batches = -(-num_examples // (replica_batch_size * share.num_replicas_in_sync))
+    num_replicas = share.num_replicas_in_sync // share.num_input_pipelines
+    return num_batches * replica_batch_size * num_replicas
+
+
+def find_largest_mask(split: Split) -> tuple[int, int]:
+    """Returns the largest height and the largest width of a split's masks, in one pass over it."""
+    sizes = split.examples.map(lambda example: tf.shape(example["mask"]))
+    largest = sizes.reduce(tf.zeros(2, tf.int32), tf.maximum)
+    height, width = largest.numpy().tolist()
+    return height, width

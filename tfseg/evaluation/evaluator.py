@@ -16,8 +16,14 @@ from tfseg.errors import UserError
 from tfseg.evaluation.confusion_matrix import ConfusionMatrix
 from tfseg.evaluation.mean_iou import summarize_confusion
 from tfseg.losses.cross_entropy import cross_entropy_sum
+from tfseg.models.padded_upsampling import resize_rows
 from tfseg.models.segformer import Segformer
 from tfseg.models.upsampled_logits import BAND_ROWS, map_bands
+
+# How much of a batch of fixed shape is resized at a time: 1 GB of logits, and no more pixels than
+# float32 counts exactly.
+_BLOCK_LOGITS = 1 << 28
+_BLOCK_PIXELS = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +52,21 @@ class Evaluator:
     The logits of each image are resized to the size of its mask before the class is chosen, because
     prediction and serving do the same. The scores therefore describe the masks that users get.
 
+    Batches whose masks have a fixed shape are scored with operations of fixed shape, as XLA and
+    TPUs need them. Batches of other shapes are scored image by image in bands of rows, which stay
+    in the cache of a CPU. Both give the same scores.
+
     If it is made in the scope of a distribution strategy, all replicas score their parts of the
     batches at the same time, and the scores are those of all parts together. In several processes
     each of them calls `evaluate` and gets the same scores.
+
+    Args:
+        model: The model to score.
+        labels: Its classes.
+        jit_compile: Compile each replica's part with XLA; the batches must have a fixed shape.
     """
 
-    def __init__(self, model: Segformer, labels: LabelSpec):
+    def __init__(self, model: Segformer, labels: LabelSpec, *, jit_compile: bool = False):
         self._model = model
         self._ignore_index = labels.ignore_index
         self._confusion = ConfusionMatrix(
@@ -66,6 +81,7 @@ class Evaluator:
             aggregation=tf.VariableAggregation.SUM,
         )
         self._strategy = tf.distribute.get_strategy()
+        self._jit_compile = jit_compile
         self._step: Callable[..., None] | None = None
 
     def evaluate(self, batches: tf.data.Dataset) -> Scores:
@@ -96,39 +112,85 @@ class Evaluator:
         return Scores(float(loss / num_valid), self._confusion.result(), int(num_examples))
 
     def _score_on_replicas(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> None:
-        self._strategy.run(self._score_batch, (images, masks, sizes))
+        score = self._score_batch
+        if self._jit_compile:
+            score = tf.function(score, jit_compile=True)
+        self._strategy.run(score, (images, masks, sizes))
 
     def _score_batch(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> None:
         logits = tf.cast(self._model.quarter_logits(images, training=False), tf.float32)
+        is_fixed = masks.shape.is_fully_defined() and logits.shape.is_fully_defined()
+        score = self._score_blocks if is_fixed else self._score_one_by_one
+        loss, num_valid = score(logits, masks, sizes)
+        num_examples = tf.math.count_nonzero(tf.reduce_prod(sizes, -1))
+        totals = [tf.cast(total, tf.float64) for total in (loss, num_valid, num_examples)]
+        self._totals.assign_add(tf.stack(totals))
 
+    def _score_blocks(
+        self, logits: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores a batch of fixed shape, a block of rows of all images at a time."""
+        batch, height, width = masks.shape
+        num_pixels = min(_BLOCK_PIXELS, _BLOCK_LOGITS // logits.shape[-1])
+        num_rows = max(1, min(height, num_pixels // (batch * width)))
+        num_blocks = -(-height // num_rows)
+        below = ((0, 0), (0, num_blocks * num_rows - height), (0, 0))
+        masks = tf.pad(masks, below, constant_values=self._ignore_index)
+
+        def score_block(index: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
+            first_row = index * num_rows
+            block = resize_rows(logits, sizes, first_row=first_row, num_rows=num_rows, width=width)
+            block_masks = tf.slice(masks, (0, first_row, 0), (batch, num_rows, width))
+            return self._score_pixels(block_masks, block)
+
+        if num_blocks == 1:
+            return score_block(0)
+        return _sum_parts(score_block, num_blocks)
+
+    def _score_pixels(self, masks: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Updates the confusion matrix; returns the summed loss and the number of valid pixels."""
+        self._confusion.update(masks, tf.argmax(logits, -1, output_type=tf.int32))
+        return cross_entropy_sum(masks, logits, self._ignore_index)
+
+    def _score_one_by_one(
+        self, logits: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         def score_one(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             height, width = tf.unstack(sizes[index])
             return self._score_image(logits[index], masks[index, :height, :width])
 
-        count = tf.shape(images)[0]
-        losses, num_valid = tf.map_fn(
-            score_one,
-            tf.range(count),
-            fn_output_signature=(tf.float32, tf.float32),
-            parallel_iterations=1,  # the bands of an image already run in parallel
-        )
-        totals = [tf.reduce_sum(tf.cast(part, tf.float64)) for part in (losses, num_valid)]
-        self._totals.assign_add(tf.stack([*totals, tf.cast(count, tf.float64)]))
+        return _sum_parts(score_one, tf.shape(logits)[0])  # the bands of an image run in parallel
 
     def _score_image(self, logits: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Updates the confusion matrix; returns the summed loss and the number of valid pixels."""
+        """Scores one image at the size of its mask, in bands of rows."""
         below = ((0, BAND_ROWS), (0, 0))  # void below the image, where the last band reaches beyond
         mask_and_void = tf.pad(mask, below, constant_values=self._ignore_index)
 
         def score_band(band: tf.Tensor, first_row: tf.Tensor, _) -> tuple[tf.Tensor, tf.Tensor]:
             band_mask = mask_and_void[None, first_row : first_row + BAND_ROWS]
-            self._confusion.update(band_mask, tf.argmax(band, -1, output_type=tf.int32))
-            return cross_entropy_sum(band_mask, band, self._ignore_index)
+            return self._score_pixels(band_mask, band)
 
         losses, num_valid = map_bands(
             score_band, logits[None], tf.shape(mask), output_signature=(tf.float32, tf.float32)
         )
         return tf.reduce_sum(losses), tf.reduce_sum(num_valid)
+
+
+def _sum_parts(
+    score: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], count: tf.Tensor | int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Calls a function with 0 to `count - 1`, one after the other, and sums its results.
+
+    float64 adds them without a loss of digits.
+    """
+    parts = tf.map_fn(
+        score,
+        tf.range(count),
+        fn_output_signature=(tf.float32, tf.float32),
+        parallel_iterations=1,
+    )
+    loss, num_valid = (tf.reduce_sum(tf.cast(part, tf.float64)) for part in parts)
+    return loss, num_valid
 
 
 def metrics_to_json(metrics: Mapping[str, Any]) -> str:
