@@ -234,11 +234,34 @@ def test_executions_of_several_steps_end_at_the_last_step(launcher):
     assert_same_training(two, one)
 
 
+@pytest.fixture(scope="module")
+def long_training(launcher):
+    """A function: number of epochs -> the folder of such a training on one device."""
+    return functools.cache(lambda epochs: launcher.train("whole", "one_device", epochs=epochs))
+
+
+def resume_on_workers(launcher, name, epochs):
+    outputs = finish(launcher.start_workers(name, epochs=epochs))
+    assert all("resumed from" in output for output in outputs)
+
+
+def resume_on_one_device(launcher, name, epochs):
+    path = launcher.write_config(name, "one_device", epochs=epochs)
+    (output,) = finish([launcher.start(path)])
+    assert "resumed from" in output
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_ends_the_others_and_the_same_command_resumes(launcher, victim):
-    name, epochs = f"killed_{victim}", 12
-    reference = launcher.train(f"whole_{victim}", "one_device", epochs=epochs)
+@pytest.mark.parametrize(
+    ("victim", "resume"),
+    [(0, resume_on_workers), (1, resume_on_workers), (1, resume_on_one_device)],
+)
+def test_a_killed_worker_ends_the_others_and_the_same_command_resumes(
+    launcher, long_training, victim, resume
+):
+    """Another number of replicas goes on as well."""
+    name, epochs = f"killed_{victim}_{resume.__name__}", 12
+    reference = long_training(epochs)
     processes = launcher.start_workers(name, epochs=epochs)
     try:
         wait_for(launcher.folder / name / "checkpoints" / "ckpt-2.index")
@@ -254,8 +277,7 @@ def test_a_killed_worker_ends_the_others_and_the_same_command_resumes(launcher, 
     assert "Traceback" not in errors
     done = len(read_history(launcher.folder / name))
     assert 1 <= done < epochs
-    outputs = finish(launcher.start_workers(name, epochs=epochs))
-    assert all("resumed from" in output for output in outputs)
+    resume(launcher, name, epochs)
     assert_same_training(launcher.folder / name, reference, tolerance=1e-3, iou_tolerance=1e-2)
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.hosts import find_closed_url
 from tfseg.config import TrainingConfig
 from tfseg.errors import UserError
-from tfseg.training import strategies
+from tfseg.training import cluster, strategies
 
 TWO_WORKERS = json.dumps(
     {
@@ -45,6 +45,29 @@ def test_mirrored_over_one_device_works_and_says_so(messages):
     assert strategy.num_replicas_in_sync == 1
     words = "strategy mirrored: 1 replica, because there is one device to mirror over"
     assert words in messages.messages
+
+
+def hold_devices(environment, kind, count):
+    """Lets TensorFlow list so many devices; none of them is used."""
+    found = [f"/physical_device:{kind}:{index}" for index in range(count)]
+    environment.setattr(
+        tf.config, "list_physical_devices", lambda asked=None: found if asked == kind else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "tf_config", "expected"),
+    [
+        ("TPU", 4, "", "tpu"),
+        ("GPU", 2, "", "mirrored"),
+        ("GPU", 1, "", "one_device"),
+        ("GPU", 8, TWO_WORKERS, "multi_worker"),
+    ],
+)
+def test_auto_takes_what_there_is(environment, kind, count, tf_config, expected):
+    environment.setenv("TF_CONFIG", tf_config)
+    hold_devices(environment, kind, count)
+    assert strategies.choose_strategy(cluster.read_cluster(), None) == expected
 
 
 def test_multi_worker_needs_a_tf_config():

@@ -120,10 +120,10 @@ class RunConfig:
 
     strategy: str = option(
         "auto",
-        "devices to train on. auto: a TPU if --tpu names one, the workers of TF_CONFIG if it lists "
-        "several, all GPUs if there are several, else one device; mirrored: all GPUs of this "
-        "machine, or all logical CPU devices; multi_worker: the workers of TF_CONFIG, which must "
-        "share --model_dir; tpu: --tpu",
+        "devices to train on. auto: a TPU if --tpu names one or this machine has one, the workers "
+        "of TF_CONFIG if it lists several, all GPUs if there are several, else one device; "
+        "mirrored: all GPUs of this machine, or all logical CPU devices; multi_worker: the workers "
+        "of TF_CONFIG, which must share --model_dir; tpu: --tpu",
         choices=STRATEGIES,
         resumable=True,
     )

@@ -37,10 +37,11 @@ def build_strategy(name: str = "auto", *, tpu: str | None = None) -> tf.distribu
     must set up the devices itself.
 
     Args:
-        name: `auto` takes what there is: a TPU if one is named, the workers of TF_CONFIG if it
-            lists several, all GPUs if there are several, else one device. `one_device` is
-            TensorFlow's default. `mirrored` takes all GPUs, or all logical CPU devices if there is
-            no GPU. `multi_worker` takes the workers of TF_CONFIG, and `tpu` a TPU.
+        name: `auto` takes what there is: a TPU if one is named or this machine has one, the workers
+            of TF_CONFIG if it lists several, all GPUs if there are several, else one device.
+            `one_device` is TensorFlow's default. `mirrored` takes all GPUs, or all logical CPU
+            devices if there is no GPU. `multi_worker` takes the workers of TF_CONFIG, and `tpu` a
+            TPU.
         tpu: Name or gRPC address of a TPU. By default the environment variable TPU_NAME.
 
     Raises:
@@ -51,7 +52,7 @@ def build_strategy(name: str = "auto", *, tpu: str | None = None) -> tf.distribu
     if tpu and name not in ("auto", "tpu"):
         raise UserError(f"--tpu={tpu} needs --strategy=tpu or auto, received {name}")
     tpu = tpu or os.environ.get("TPU_NAME")
-    name = _choose(cluster, tpu) if name == "auto" else name
+    name = choose_strategy(cluster, tpu) if name == "auto" else name
     _check_against_cluster(name, cluster)
     if cluster.num_workers > 1:
         cluster_lib.wait_for_workers(cluster)
@@ -60,12 +61,13 @@ def build_strategy(name: str = "auto", *, tpu: str | None = None) -> tf.distribu
     return strategy
 
 
-def _choose(cluster: Cluster, tpu: str | None) -> str:
-    if tpu:
+def choose_strategy(cluster: Cluster, tpu: str | None) -> str:
+    """Returns what `auto` stands for on this machine."""
+    # Physical devices, because asking for logical ones would set the devices up.
+    if tpu or tf.config.list_physical_devices("TPU"):
         return "tpu"
     if cluster.num_workers > 1:
         return "multi_worker"
-    # Physical devices, because asking for logical ones would set the devices up.
     return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one_device"
 
 
