@@ -11,8 +11,8 @@ import tfseg
 PACKAGE = Path(tfseg.__file__).parent
 
 ROOMS = (
-    "errors", "files", "network", "replicas", "config", "data", "losses", "models", "evaluation",
-    "report", "hub", "serving", "training", "cli",
+    "errors", "files", "network", "replicas", "devices", "config", "data", "losses", "models",
+    "evaluation", "report", "hub", "serving", "training", "cli",
 )  # fmt: skip
 SLOW_TO_IMPORT = (
     "tensorflow_datasets", "datasets", "evaluate", "keras_cv", "matplotlib", "tensorflow_serving"

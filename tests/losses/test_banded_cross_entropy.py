@@ -1,8 +1,11 @@
 """The banded loss and its gradient equal those of `tf.image.resize` followed by cross-entropy."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from tfseg import devices
 from tfseg.losses import banded_cross_entropy
 
 from tfseg.losses import cross_entropy  # isort: skip  sets TF_USE_LEGACY_KERAS
@@ -40,6 +43,11 @@ def value_and_gradient(function, masks, logits, void=VOID, *settings):
     return [part.numpy() for part in run(logits)]
 
 
+def in_bands(elements):
+    """Asks for the form of a CPU with bands of so many upsampled logits."""
+    return devices.asking_for(dataclasses.replace(devices.CPU, band_logits=elements))
+
+
 @pytest.mark.parametrize(
     ("shape", "num_classes", "band_elements"),
     [
@@ -50,10 +58,10 @@ def value_and_gradient(function, masks, logits, void=VOID, *settings):
         ((1, 16, 16), 150, 1 << 16),
     ],
 )
-def test_value_and_gradient_equal_the_unbanded_loss(shape, num_classes, band_elements, monkeypatch):
-    monkeypatch.setattr(banded_cross_entropy, "_BAND_ELEMENTS", band_elements)
+def test_value_and_gradient_equal_the_unbanded_loss(shape, num_classes, band_elements):
     masks, logits = draw(shape, num_classes)
-    loss, gradient = value_and_gradient(banded, masks, logits)
+    with in_bands(band_elements):
+        loss, gradient = value_and_gradient(banded, masks, logits)
     expected_loss, expected_gradient = value_and_gradient(unbanded, masks, logits)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-5)
@@ -62,13 +70,13 @@ def test_value_and_gradient_equal_the_unbanded_loss(shape, num_classes, band_ele
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("class_weights", [None, (0.5, 0.0, 3.0, 1.0)])
-def test_class_weights_and_label_smoothing(class_weights, label_smoothing, monkeypatch):
-    monkeypatch.setattr(banded_cross_entropy, "_BAND_ELEMENTS", 1500)
+def test_class_weights_and_label_smoothing(class_weights, label_smoothing):
     masks, logits = draw((2, 5, 6), 4)
     settings = (VOID, class_weights, label_smoothing)
-    loss, gradient = value_and_gradient(banded, masks, logits, *settings)
+    with in_bands(1500):
+        loss, gradient = value_and_gradient(banded, masks, logits, *settings)
+        plain_loss, _ = value_and_gradient(banded, masks, logits)
     expected_loss, expected_gradient = value_and_gradient(unbanded, masks, logits, *settings)
-    plain_loss, _ = value_and_gradient(banded, masks, logits)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-5)
     assert (loss == plain_loss) == (class_weights is None and not label_smoothing)

@@ -1,5 +1,6 @@
 """The faster layers compute what Hugging Face's layers compute from the same weights."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -8,6 +9,7 @@ import tensorflow as tf
 from transformers import SegformerConfig, TFSegformerForSemanticSegmentation
 from transformers.models.segformer import modeling_tf_segformer as hf
 
+from tfseg import devices
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing
 from tfseg.models import checkpoint, layers
@@ -95,10 +97,22 @@ def test_quarter_logits_equal_hugging_faces(networks, size):
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-4 * expected.std())
 
 
-@pytest.mark.parametrize(("size", "is_graph"), [(SIZES[0], True), (SIZES[1], False)])
-def test_gradients_of_every_weight_equal_hugging_faces(networks, size, is_graph, monkeypatch):
+def in_blocks(scores):
+    """Asks for the form of a CPU with blocks of so many attention scores."""
+    return devices.asking_for(dataclasses.replace(devices.CPU, attention_scores=scores))
+
+
+@pytest.mark.parametrize(
+    ("form", "size", "is_graph"),
+    [
+        (dataclasses.replace(devices.CPU, attention_scores=1000), SIZES[0], True),
+        (dataclasses.replace(devices.CPU, attention_scores=1000), SIZES[1], False),
+        (devices.ACCELERATOR, SIZES[0], True),
+        (devices.ACCELERATOR, SIZES[1], True),
+    ],
+)
+def test_gradients_of_every_weight_equal_hugging_faces(networks, form, size, is_graph, monkeypatch):
     """Runs in a graph of static shapes, as in training, and eagerly; scores fill several blocks."""
-    monkeypatch.setattr(layers.attention, "_BLOCK_SCORES", 1000)
     stock, model = networks
     for network in (stock, model.network):
         # One ReLU within rounding of its kink would change single gradients by 1 %.
@@ -107,7 +121,8 @@ def test_gradients_of_every_weight_equal_hugging_faces(networks, size, is_graph,
     run = functools.partial(gradients, network=model.network)
     call = functools.partial(model.quarter_logits, images, training=True)
     expected = gradients(lambda: run_stock(stock, images, training=True), stock)
-    received = (tf.function(run) if is_graph else run)(call)
+    with devices.asking_for(form):
+        received = (tf.function(run) if is_graph else run)(call)
     expected, received = (to_arrays(part) for part in (expected, received))
     # Gradients that are zero in theory, such as the keys' biases', are rounding noise in both.
     noise = 3e-6 * max(np.abs(gradient).max() for gradient in expected.values())
@@ -174,8 +189,7 @@ def normal(*shape, seed=0):
     ("heads", "queries", "block_scores"),
     [(2, 12, 1 << 20), (2, 12, 12 * 5), (3, 13, 13 * 5), (2, 12, 20), (1, 13, 20)],
 )
-def test_attention_in_blocks_equals_the_whole(heads, queries, block_scores, monkeypatch):
-    monkeypatch.setattr(layers.attention, "_BLOCK_SCORES", block_scores)
+def test_attention_in_blocks_equals_the_whole(heads, queries, block_scores):
     query, *key_and_value = [
         normal(2, heads, n, 4, seed=n + i) for i, n in enumerate((queries, 5, 5))
     ]
@@ -183,11 +197,41 @@ def test_attention_in_blocks_equals_the_whole(heads, queries, block_scores, monk
     def whole(query, key, value):
         return tf.matmul(tf.nn.softmax(tf.matmul(query, key, transpose_b=True)), value)
 
-    received = value_and_gradients(layers.attend, query, *key_and_value)
+    with in_blocks(block_scores):
+        received = value_and_gradients(layers.attend, query, *key_and_value)
     for mine, expected in zip(
         received, value_and_gradients(whole, query, *key_and_value), strict=True
     ):
         np.testing.assert_allclose(mine, expected, atol=1e-5)
+
+
+def test_gradients_of_keys_and_values_add_up_over_blocks_in_float32():
+    """The parts of the two halves of the queries nearly cancel, so their rounding would show."""
+    query, key, value = [tf.cast(normal(1, 1, n, 8, seed=n), tf.bfloat16) for n in (256, 32, 31)]
+    value = tf.pad(value, [[0, 0], [0, 0], [0, 1], [0, 0]])
+    query = tf.concat([query, query], 2)
+    half = normal(1, 1, 256, 8, seed=3) + 5.0
+    upstream = tf.concat([half, -half + 0.1 * normal(1, 1, 256, 8, seed=4)], 2)
+
+    def gradients_in(dtype, block_scores):
+        tensors = [tf.cast(tensor, dtype) for tensor in (query, key, value)]
+        rounded = tf.cast(tf.cast(upstream, tf.bfloat16), dtype)
+
+        @tf.function
+        def run(*tensors):
+            with tf.GradientTape() as tape:
+                tape.watch(tensors)
+                context = layers.attend(*tensors)
+            return tape.gradient(context, tensors[1:], output_gradients=rounded)
+
+        with in_blocks(block_scores):
+            return [tf.cast(gradient, tf.float32).numpy() for gradient in run(*tensors)]
+
+    expected = gradients_in(tf.float32, 1 << 20)
+    whole = gradients_in(tf.bfloat16, 1 << 20)
+    blocks = gradients_in(tf.bfloat16, 1 << 10)
+    for exact, one, many in zip(expected, whole, blocks, strict=True):
+        assert np.abs(many - exact).max() < 1.2 * np.abs(one - exact).max()
 
 
 def test_blocks_hold_no_more_scores_than_allowed():
@@ -198,7 +242,7 @@ def test_blocks_hold_no_more_scores_than_allowed():
             1,
         )
         scores = np.prod(shape[:3]) * 256 // (groups * parts)
-        assert scores <= layers.attention._BLOCK_SCORES
+        assert scores <= devices.CPU.attention_scores
         assert (groups * parts == 1) == (np.prod(shape[:3]) * 256 <= 1 << 20)
 
 

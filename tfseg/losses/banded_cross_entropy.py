@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tfseg import devices
 from tfseg.data.transforms import half_pixel_position
 
 FACTOR = 4
@@ -21,7 +22,6 @@ FACTOR = 4
 _FAR_WEIGHTS = tuple(half_pixel_position(FACTOR // 2 + k, 1 / FACTOR) for k in range(FACTOR))
 # exp(-80) still is a normal float32, so sums of exponentials neither vanish nor overflow.
 _SAFE_RANGE = 80.0
-_BAND_ELEMENTS = 1 << 20  # upsampled logits per band: 4 MB, about the share of the cache per core
 
 
 def applies_to(masks: tf.Tensor, logits: tf.Tensor) -> bool:
@@ -85,7 +85,7 @@ def _loss_and_gradient(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     batch, height, width, num_classes = logits.shape
     per_interval = FACTOR**2 * batch * (width + 1) * num_classes
-    intervals = max(1, min(height + 1, _BAND_ELEMENTS // per_interval))
+    intervals = max(1, min(height + 1, devices.current_form().band_logits // per_interval))
     num_bands = -(-(height + 1) // intervals)
     spare = num_bands * intervals - (height + 1)
     # Columns come last and classes before them, so that reductions over the classes are vectorised.

@@ -8,7 +8,8 @@ import tensorflow as tf
 from transformers.models.segformer import modeling_tf_segformer as hf
 from transformers.tf_utils import shape_list
 
-_BLOCK_SCORES = 1 << 20  # 4 MB of float32, which fit in the cache of a core
+from tfseg import devices
+
 _LEAST_SHARE = 16  # a smaller fraction of a block costs more to call than to compute
 
 
@@ -100,21 +101,29 @@ def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     return blockwise(query, key, value)
 
 
-def _attend_block(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor]:
+def _attend_block(
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, sum_dtype: tf.DType
+) -> tuple[tf.Tensor]:
+    del sum_dtype  # nothing is summed over blocks
     return (tf.matmul(_probabilities(query, key), value),)
 
 
 def _block_gradient(
-    query: tf.Tensor, upstream: tf.Tensor, along: tf.Tensor, key: tf.Tensor, value: tf.Tensor
+    query: tf.Tensor,
+    upstream: tf.Tensor,
+    along: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    sum_dtype: tf.DType,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     probabilities = _probabilities(query, key)
     slopes = tf.matmul(upstream, value, transpose_b=True)
     to_scores = probabilities * (slopes - along)
-    return (
-        tf.matmul(to_scores, key),
-        tf.matmul(to_scores, query, transpose_a=True),
-        tf.matmul(probabilities, upstream, transpose_a=True),
-    )
+    to_key, to_value = [
+        tf.matmul(tf.cast(left, sum_dtype), tf.cast(right, sum_dtype), transpose_a=True)
+        for left, right in ((to_scores, query), (probabilities, upstream))
+    ]
+    return tf.matmul(to_scores, key), to_key, to_value
 
 
 def _probabilities(query: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
@@ -131,8 +140,10 @@ def _map_blocks(
     """Calls a function on each block of queries and the keys that belong to it.
 
     Args:
-        function: Takes a block of each tensor; returns a tensor with the shape of a block of
-            queries, then `summed` tensors with the shape of a block of keys.
+        function: Takes a block of each tensor, and the dtype of its sums; returns a tensor with the
+            shape of a block of queries, then `summed` tensors with the shape of a block of keys,
+            which have that dtype. It is float32 if several blocks add up, because parts that are
+            rounded to bfloat16 before they nearly cancel leave little but the rounding.
         by_query: `[batch, heads, queries, ...]`.
         by_key: `[batch, heads, keys, channels]`.
         summed: Number of tensors that are summed over the blocks that share keys.
@@ -140,27 +151,27 @@ def _map_blocks(
     query_shape, key_shape = by_query[0].shape, by_key[0].shape
     layout = _choose_layout(query_shape, key_shape)
     if layout is None:
-        return list(function(*by_query, *by_key))
+        return list(function(*by_query, *by_key, by_key[0].dtype))
     groups, parts = layout
     heads, rows = query_shape[0] * query_shape[1] // groups, query_shape[2] // parts
     split = [tf.reshape(x, (groups * parts, heads, rows, x.shape[-1])) for x in by_query]
     shared = [tf.reshape(x, (groups, heads, *key_shape[2:])) for x in by_key]
-    likes = [split[0]] + [shared[0]] * summed
+    signature = [tf.TensorSpec(split[0].shape[1:], split[0].dtype)]
+    signature += [tf.TensorSpec(shared[0].shape[1:], tf.float32)] * summed
 
     def do_block(index: tf.Tensor) -> list[tf.Tensor]:
-        return list(function(*(x[index] for x in split), *(x[index // parts] for x in shared)))
+        block = [*(x[index] for x in split), *(x[index // parts] for x in shared)]
+        return list(function(*block, tf.float32))
 
     first, *others = tf.map_fn(
         do_block,
         tf.range(groups * parts),
-        fn_output_signature=[tf.TensorSpec(like.shape[1:], like.dtype) for like in likes],
+        fn_output_signature=signature,
         parallel_iterations=1,
     )
     others = [tf.reshape(x, (groups, parts, heads, *key_shape[2:])) for x in others]
-    return [
-        tf.reshape(first, query_shape),
-        *(tf.reshape(tf.reduce_sum(x, 1), key_shape) for x in others),
-    ]
+    sums = [tf.cast(tf.reduce_sum(x, 1), by_key[0].dtype) for x in others]
+    return [tf.reshape(first, query_shape), *(tf.reshape(x, key_shape) for x in sums)]
 
 
 def _choose_layout(
@@ -173,12 +184,13 @@ def _choose_layout(
     """
     if not (query_shape.is_fully_defined() and key_shape.is_fully_defined()):
         return None
+    limit = devices.current_form().attention_scores
     heads, queries = query_shape[0] * query_shape[1], query_shape[2]
     scores = queries * key_shape[2]
-    groups = next((n for n in _divisors(heads) if heads // n * scores <= _BLOCK_SCORES), heads)
+    groups = next((n for n in _divisors(heads) if heads // n * scores <= limit), heads)
     sizes = {n: heads // groups * scores // n for n in _divisors(queries)}
-    least = _BLOCK_SCORES // _LEAST_SHARE
-    parts = next((n for n, size in sizes.items() if least <= size <= _BLOCK_SCORES), 1)
+    least = limit // _LEAST_SHARE
+    parts = next((n for n, size in sizes.items() if least <= size <= limit), 1)
     return None if groups * parts == 1 else (groups, parts)
 
 

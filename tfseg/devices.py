@@ -1,0 +1,71 @@
+"""The form in which each computation suits the devices that run it.
+
+Layers and losses compute the same function on all devices, but the fastest way differs. The CPU
+forms keep what a loop reads in the cache of a core, and have XLA compile small functions inside a
+graph that XLA leaves alone. On a GPU many small kernels cost more than they save, and on a TPU XLA
+compiles the whole step, in which a loop or a nested compilation is in the way. Layers and losses
+ask `current_form` when they are traced; no flag chooses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """How computations are cut and compiled for a kind of device.
+
+    Attributes:
+        attention_scores: Attention scores that exist at a time; more are computed in blocks.
+        band_logits: Upsampled logits that the loss holds at a time; more are computed in bands.
+        compiles_parts: Let XLA compile single functions inside graphs of static shapes that it does
+            not compile, and write layer normalisation in other graphs so that oneDNN recognises it.
+    """
+
+    attention_scores: int
+    band_logits: int
+    compiles_parts: bool
+
+
+# 4 MB of float32 fit in the share of the cache that belongs to a core.
+CPU = Form(attention_scores=1 << 20, band_logits=1 << 20, compiles_parts=True)
+# 0.5 GB of float32. One block holds the scores of 8 images of 512x512, and of 2 of 1024x1024.
+ACCELERATOR = Form(attention_scores=1 << 27, band_logits=1 << 27, compiles_parts=False)
+
+_asked: list[Form] = []
+
+
+def current_form() -> Form:
+    """Returns the form for the devices of the current strategy, or the form that is asked for.
+
+    It does not set the devices up, so it may be called before a strategy is built.
+    """
+    if _asked:
+        return _asked[-1]
+    return CPU if _device_kinds() == {"CPU"} else ACCELERATOR
+
+
+@contextlib.contextmanager
+def asking_for(form: Form) -> Iterator[None]:
+    """Makes `current_form` return `form`, whatever the devices, in all threads.
+
+    What counts is the moment of tracing: a `tf.function` keeps the form that it was traced with.
+    """
+    _asked.append(form)
+    try:
+        yield
+    finally:
+        _asked.pop()
+
+
+def _device_kinds() -> set[str]:
+    if not tf.distribute.has_strategy():
+        # TensorFlow places operations on a GPU if there is one, but on a TPU only in a strategy.
+        return {"GPU"} if tf.config.get_visible_devices("GPU") else {"CPU"}
+    devices = tf.distribute.get_strategy().extended.worker_devices
+    return {tf.DeviceSpec.from_string(device).device_type for device in devices}
