@@ -25,17 +25,28 @@ class Form:
         band_logits: Upsampled logits that the loss holds at a time; more are computed in bands.
         compiles_parts: Let XLA compile single functions inside graphs of static shapes that it does
             not compile, and write layer normalisation in other graphs so that oneDNN recognises it.
+        fixed_shapes: Give all batches of an evaluation one shape, and compile it with XLA.
     """
 
     attention_scores: int
     band_logits: int
     compiles_parts: bool
+    fixed_shapes: bool
 
 
-# 4 MB of float32 fit in the share of the cache that belongs to a core.
-CPU = Form(attention_scores=1 << 20, band_logits=1 << 20, compiles_parts=True)
-# 0.5 GB of float32. One block holds the scores of 8 images of 512x512, and of 2 of 1024x1024.
-ACCELERATOR = Form(attention_scores=1 << 27, band_logits=1 << 27, compiles_parts=False)
+CPU = Form(
+    attention_scores=1 << 20,  # 4 MB of float32, which fit in a core's share of the cache
+    band_logits=1 << 20,
+    compiles_parts=True,
+    fixed_shapes=False,
+)
+ACCELERATOR = Form(
+    # 0.5 GB of float32: one block holds the scores of 8 images of 512x512, or 2 of 1024x1024.
+    attention_scores=1 << 27,
+    band_logits=1 << 27,
+    compiles_parts=False,
+    fixed_shapes=True,
+)
 
 _asked: list[Form] = []
 
@@ -47,7 +58,7 @@ def current_form() -> Form:
     """
     if _asked:
         return _asked[-1]
-    return CPU if _device_kinds() == {"CPU"} else ACCELERATOR
+    return CPU if device_kinds() == {"CPU"} else ACCELERATOR
 
 
 @contextlib.contextmanager
@@ -63,7 +74,8 @@ def asking_for(form: Form) -> Iterator[None]:
         _asked.pop()
 
 
-def _device_kinds() -> set[str]:
+def device_kinds() -> set[str]:
+    """Returns the kinds of the devices of the current strategy, such as `{"GPU"}`."""
     if not tf.distribute.has_strategy():
         # TensorFlow places operations on a GPU if there is one, but on a TPU only in a strategy.
         return {"GPU"} if tf.config.get_visible_devices("GPU") else {"CPU"}

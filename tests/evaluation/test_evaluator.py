@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfseg import devices
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.evaluation import evaluator as evaluator_module
@@ -82,15 +83,21 @@ def test_metrics_equal_those_computed_in_numpy(evaluator, tiny_model, examples, 
 
 # Blocks of 7 rows of all images, or of one row, do not divide the 80 rows of the largest mask.
 @pytest.mark.parametrize(
-    ("batch_size", "jit_compile", "block_logits"),
-    [(2, False, 1 << 28), (5, True, 1 << 28), (2, False, 2 * 96 * 5 * 7), (3, True, 1)],
+    ("batch_size", "form", "block_logits"),
+    [
+        (2, devices.CPU, 1 << 28),
+        (5, devices.ACCELERATOR, 1 << 28),
+        (2, devices.CPU, 2 * 96 * 5 * 7),
+        (3, devices.ACCELERATOR, 1),
+    ],
 )
 def test_batches_of_fixed_shape_give_the_same_scores(
-    monkeypatch, tiny_model, examples, labels, batch_size, jit_compile, block_logits
+    monkeypatch, tiny_model, examples, labels, batch_size, form, block_logits
 ):
     monkeypatch.setattr(evaluator_module, "_BLOCK_LOGITS", block_logits)
     batches = batches_of(examples, batch_size, mask_size=(80, 96))
-    scores = Evaluator(tiny_model, labels, jit_compile=jit_compile).evaluate(batches)
+    with devices.asking_for(form):
+        scores = Evaluator(tiny_model, labels).evaluate(batches)
     assert_scores_equal_numpys(scores, tiny_model, examples, labels)
 
 

@@ -1,11 +1,13 @@
 """Which strategy is built, and what is refused before anything is."""
 
+import contextlib
 import json
 
 import pytest
 import tensorflow as tf
 
 from tests.hosts import find_closed_url
+from tfseg import devices
 from tfseg.config import TrainingConfig
 from tfseg.errors import UserError
 from tfseg.training import cluster, strategies
@@ -116,6 +118,9 @@ class Replicas:
     def __init__(self, count):
         self.num_replicas_in_sync = count
 
+    def scope(self):
+        return contextlib.nullcontext()
+
 
 @pytest.mark.parametrize(
     ("batch_size", "count", "words"),
@@ -134,8 +139,27 @@ def test_a_batch_that_the_replicas_divide(batch_size, count):
     strategies.check_training(TrainingConfig(train_batch_size=batch_size), Replicas(count))
 
 
-def test_xla_for_the_whole_step_needs_one_replica():
+def test_replicas_on_cpus_cannot_compile_the_whole_step(environment):
     training = TrainingConfig(jit_compile=True)
     strategies.check_training(training, Replicas(1))
-    with pytest.raises(UserError, match="--jit_compile needs one replica, received 2"):
+    with pytest.raises(UserError, match=r"--jit_compile needs one replica, .* received 2 replicas"):
         strategies.check_training(training, Replicas(2))
+    for kind in ("GPU", "TPU"):
+        environment.setattr(devices, "device_kinds", lambda kind=kind: {kind})
+        strategies.check_training(training, Replicas(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "by_default", "on_request"),
+    [("CPU", False, True), ("GPU", True, True), ("TPU", False, False)],
+)
+def test_what_keras_compiles_with_xla(environment, kind, by_default, on_request):
+    """A TPUStrategy compiles by itself."""
+    environment.setattr(devices, "device_kinds", lambda: {kind})
+    for training, expected in (
+        (TrainingConfig(), by_default),
+        (TrainingConfig(jit_compile=True), on_request),
+        (TrainingConfig(jit_compile=False), False),
+        (TrainingConfig(deterministic=True), False),
+    ):
+        assert strategies.compiles_step(training, Replicas(1)) == expected

@@ -85,7 +85,12 @@ class TrainingConfig:
         "data type of the computation; weights, loss and saved files are always float32",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
-    jit_compile: bool = option(False, "compile the training step with XLA", resumable=True)
+    jit_compile: bool | None = option(
+        None,
+        "compile the whole training step with XLA; a TPU does so in any case",
+        default_text="yes on the GPUs of one machine, no on a CPU and with --deterministic",
+        resumable=True,
+    )
     seed: int = option(
         0,
         "seed of initial weights, example order and augmentation",

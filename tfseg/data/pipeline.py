@@ -19,6 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfseg import devices
 from tfseg.config.sections import DataConfig, TrainDataConfig
 from tfseg.data import augmentation, bad_examples, caching, catalog, masks, transforms
 from tfseg.data.catalog import DatasetSpec
@@ -269,7 +270,7 @@ def build_evaluation(
         labels: The data set's classes.
         batch_size: Number of examples per batch, over all replicas; the last batch may hold fewer.
         cache: See `caching.cache_examples`, for a split that is evaluated more than once.
-        mask_size: (height, width) to which all masks are padded, see `find_largest_mask`. If given,
+        mask_size: (height, width) to which all masks are padded, see `choose_mask_size`. If given,
             all batches have one shape, as XLA needs it, and all pipelines equally many of them:
             examples of size (0, 0) fill up the last ones. By default each batch has its own shape.
         share: Which examples this pipeline yields: one in n, if there are n pipelines. A batch
@@ -313,8 +314,14 @@ def _fill_count(
     return num_batches * replica_batch_size * num_replicas
 
 
-def find_largest_mask(split: Split) -> tuple[int, int]:
-    """Returns the largest height and the largest width of a split's masks, in one pass over it."""
+def choose_mask_size(split: Split) -> tuple[int, int] | None:
+    """Returns to which (height, width) an evaluation pads its masks.
+
+    It is the largest height and width of the split's masks, for which the split is read once. It
+    is None if the devices of the current strategy take batches of any shape.
+    """
+    if not devices.current_form().fixed_shapes:
+        return None
     sizes = split.examples.map(lambda example: tf.shape(example["mask"]))
     largest = sizes.reduce(tf.zeros(2, tf.int32), tf.maximum)
     height, width = largest.numpy().tolist()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfseg import devices
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.evaluation.confusion_matrix import ConfusionMatrix
@@ -52,21 +53,12 @@ class Evaluator:
     The logits of each image are resized to the size of its mask before the class is chosen, because
     prediction and serving do the same. The scores therefore describe the masks that users get.
 
-    Batches whose masks have a fixed shape are scored with operations of fixed shape, as XLA and
-    TPUs need them. Batches of other shapes are scored image by image in bands of rows, which stay
-    in the cache of a CPU. Both give the same scores.
-
-    If it is made in the scope of a distribution strategy, all replicas score their parts of the
-    batches at the same time, and the scores are those of all parts together. In several processes
-    each of them calls `evaluate` and gets the same scores.
-
-    Args:
-        model: The model to score.
-        labels: Its classes.
-        jit_compile: Compile each replica's part with XLA; the batches must have a fixed shape.
+    Batches whose masks have a fixed shape are scored with operations of fixed shape, which GPUs and
+    TPUs run as one program that XLA compiles. Batches of other shapes are scored image by image in
+    bands of rows, which stay in the cache of a CPU. Both give the same scores.
     """
 
-    def __init__(self, model: Segformer, labels: LabelSpec, *, jit_compile: bool = False):
+    def __init__(self, model: Segformer, labels: LabelSpec):
         self._model = model
         self._ignore_index = labels.ignore_index
         self._confusion = ConfusionMatrix(
@@ -81,7 +73,6 @@ class Evaluator:
             aggregation=tf.VariableAggregation.SUM,
         )
         self._strategy = tf.distribute.get_strategy()
-        self._jit_compile = jit_compile
         self._step: Callable[..., None] | None = None
 
     def evaluate(self, batches: tf.data.Dataset) -> Scores:
@@ -113,7 +104,7 @@ class Evaluator:
 
     def _score_on_replicas(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> None:
         score = self._score_batch
-        if self._jit_compile:
+        if devices.current_form().fixed_shapes and masks.shape.is_fully_defined():
             score = tf.function(score, jit_compile=True)
         self._strategy.run(score, (images, masks, sizes))
 

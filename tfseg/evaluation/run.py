@@ -74,7 +74,11 @@ def score_model(model: Segformer, spec: DatasetSpec, config: EvalConfig) -> Scor
         spec, config.data, _eval_split(spec, config), config.data.max_eval_examples
     )
     batches = pipeline.build_evaluation(
-        split, model.preprocessing, spec.labels, batch_size=config.run.eval_batch_size
+        split,
+        model.preprocessing,
+        spec.labels,
+        batch_size=config.run.eval_batch_size,
+        mask_size=pipeline.choose_mask_size(split),
     )
     with naming_bad_examples():
         return evaluator.Evaluator(model, spec.labels).evaluate(batches)

@@ -151,7 +151,7 @@ def compile_model(model: Segformer, run: Run) -> None:
     model.compile(
         optimizer,
         loss,
-        jit_compile=training.jit_compile,
+        jit_compile=strategies.compiles_step(training, run.strategy),
         steps_per_execution=run.config.run.steps_per_execution,
     )
 
@@ -199,6 +199,7 @@ def build_eval_batches(model: Segformer, run: Run) -> tf.data.Dataset:
             run.spec.labels,
             batch_size=run.config.training.eval_batch_size,
             cache=run.config.train_data.cache,
+            mask_size=run.mask_size,
             share=share,
         )
     )

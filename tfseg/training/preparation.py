@@ -30,6 +30,8 @@ class Run:
         train: The training split.
         eval: The eval split.
         strategy: The devices that train.
+        mask_size: (height, width) to which evaluations pad all masks; None on devices that take
+            batches of any shape.
     """
 
     config: TrainConfig
@@ -39,6 +41,7 @@ class Run:
     train: Split
     eval: Split
     strategy: tf.distribute.Strategy
+    mask_size: tuple[int, int] | None
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -66,7 +69,10 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
     # Workers that drew the same numbers would drop the same paths in different examples.
     seed = (config.training.seed + cluster.read_cluster().index) % 2**32
     reproducibility.set_seed(seed, deterministic=config.training.deterministic)
-    run = Run(config, spec, weights, model_dir, *_load_splits(config, spec), strategy)
+    train, evaluation = _load_splits(config, spec)
+    with strategy.scope():
+        mask_size = pipeline.choose_mask_size(evaluation)
+    run = Run(config, spec, weights, model_dir, train, evaluation, strategy, mask_size)
     run_directory.check_splits(model_dir, run.splits)
     return run
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from tfseg import network
+from tfseg import devices, network
 from tfseg.config.training_sections import TrainingConfig
 from tfseg.errors import UserError
 from tfseg.training import cluster as cluster_lib
@@ -132,12 +132,38 @@ def check_training(training: TrainingConfig, strategy: tf.distribute.Strategy) -
     """
     count = strategy.num_replicas_in_sync
     _check_batch_size(training.train_batch_size, count)
-    is_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-    if training.jit_compile and count > 1 and not is_tpu:
+    if training.jit_compile and count > 1 and not _exchanges_within_xla(strategy):
         raise UserError(
-            f"--jit_compile needs one replica, received {count}: replicas exchange gradients "
-            "within the step; set --nojit_compile or --strategy=one_device"
+            f"--jit_compile needs one replica, a TPU or the GPUs of one machine, received {count} "
+            "replicas: they exchange gradients within the step; set --nojit_compile or "
+            "--strategy=one_device"
         )
+
+
+def compiles_step(training: TrainingConfig, strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether Keras lets XLA compile the training step.
+
+    A TPUStrategy does so by itself. On GPUs XLA fuses pointwise operations, which are small kernels
+    otherwise. On a CPU the step takes longer under XLA, because its matrix products do.
+    """
+    kinds = _kinds(strategy)
+    if kinds == {"TPU"}:
+        return False
+    if training.jit_compile is not None:
+        return training.jit_compile
+    return _exchanges_within_xla(strategy) and not training.deterministic
+
+
+def _exchanges_within_xla(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether gradients are summed over the replicas in programs that XLA compiles."""
+    is_one_machine = not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    kinds = _kinds(strategy)
+    return kinds == {"TPU"} or (kinds == {"GPU"} and is_one_machine)
+
+
+def _kinds(strategy: tf.distribute.Strategy) -> set[str]:
+    with strategy.scope():
+        return devices.device_kinds()
 
 
 def _check_batch_size(batch_size: int, num_replicas: int) -> None:
