@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import tfseg  # noqa: F401  (before TensorFlow)
+from tfseg import devices
 from tfseg.data.transforms import resize_logits
 from tfseg.models import upsampled_logits
 
@@ -22,6 +22,18 @@ def draw_logits(spread, num_classes=6):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("spread", [1.0, 100.0])
 def test_bands_equal_resizing_at_once(size, spread):
+    assert_equal_resizing_at_once(size, spread)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("block_logits", [1 << 28, 40 * 6 * 2 * 3])
+def test_blocks_for_accelerators_equal_resizing_at_once(monkeypatch, size, block_logits):
+    monkeypatch.setattr(upsampled_logits, "_BLOCK_LOGITS", block_logits)
+    with devices.asking_for(devices.ACCELERATOR):
+        assert_equal_resizing_at_once(size, spread=1.0)
+
+
+def assert_equal_resizing_at_once(size, spread):
     logits = draw_logits(spread)
     expected = resize_logits(logits, size)
     class_map = upsampled_logits.classify_pixels(logits, tf.constant(size))

@@ -56,14 +56,26 @@ class ConfusionMatrix(tf.Module):
         """Counts the pixels of a batch. Works eagerly, in a `tf.function` and in replicas.
 
         Args:
-            masks: True class ids or `ignore_index`, integer `[...]`.
-            class_maps: Predicted class ids, integer of the same shape. Where the mask is void, any
-                value is allowed.
+            masks: See `count`.
+            class_maps: See `count`.
 
         Raises:
             TypeError: A tensor does not have an integer dtype.
             ValueError: The static shapes differ.
             tf.errors.InvalidArgumentError: A class id is out of range, or the shapes differ.
+        """
+        self.add(self.count(masks, class_maps))
+
+    def count(self, masks: tf.Tensor, class_maps: tf.Tensor) -> tf.Tensor:
+        """Counts the pixels of a batch without changing the matrix; raises as `update` does.
+
+        Args:
+            masks: True class ids or `ignore_index`, integer `[...]`.
+            class_maps: Predicted class ids, integer of the same shape. Where the mask is void, any
+                value is allowed.
+
+        Returns:
+            int32 `[num_classes ** 2 + 1]`, for `add`.
         """
         masks, class_maps = _flat_pairs(masks, class_maps)
         num_cells = self.num_classes**2
@@ -79,7 +91,11 @@ class ConfusionMatrix(tf.Module):
             lambda: tf.constant(False),
         )
         with tf.control_dependencies([failure]):
-            self._counts.assign_add(tf.cast(counts[: num_cells + 1], tf.int64))
+            return tf.identity(counts[: num_cells + 1])
+
+    def add(self, counts: tf.Tensor) -> None:
+        """Adds counts of `count`, an integer tensor."""
+        self._counts.assign_add(tf.cast(counts, tf.int64))
 
     def _cell_indices(self, masks, class_maps):
         """Returns the cell index of each pixel, int32 `[num_pixels]`.

@@ -21,6 +21,10 @@ from tfseg.models.padded_upsampling import resize_rows
 from tfseg.models.segformer import Segformer
 from tfseg.models.upsampled_logits import BAND_ROWS, map_bands
 
+# Counts of the confusion matrix, int32; summed loss and number of valid pixels, which float64 sums
+# without losing digits.
+Measures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
 # How much of a batch of fixed shape is resized at a time: 1 GB of logits, and no more pixels than
 # float32 counts exactly.
 _BLOCK_LOGITS = 1 << 28
@@ -109,18 +113,24 @@ class Evaluator:
         self._strategy.run(score, (images, masks, sizes))
 
     def _score_batch(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> None:
-        logits = tf.cast(self._model.quarter_logits(images, training=False), tf.float32)
-        is_fixed = masks.shape.is_fully_defined() and logits.shape.is_fully_defined()
-        score = self._score_blocks if is_fixed else self._score_one_by_one
-        loss, num_valid = score(logits, masks, sizes)
+        counts, *totals = self.measure(images, masks, sizes)
+        self._confusion.add(counts)
         num_examples = tf.math.count_nonzero(tf.reduce_prod(sizes, -1))
-        totals = [tf.cast(total, tf.float64) for total in (loss, num_valid, num_examples)]
-        self._totals.assign_add(tf.stack(totals))
+        self._totals.assign_add(tf.stack([*totals, tf.cast(num_examples, tf.float64)]))
 
-    def _score_blocks(
-        self, logits: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores a batch of fixed shape, a block of rows of all images at a time."""
+    def measure(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> Measures:
+        """Measures a batch without adding it to the totals; see `evaluate` for the arguments.
+
+        Returns:
+            Counts of the confusion matrix, the summed loss and the number of valid pixels.
+        """
+        logits = tf.cast(self._model.quarter_logits(images, training=False), tf.float32)
+        if masks.shape.is_fully_defined() and logits.shape.is_fully_defined():
+            return self._measure_blocks(logits, masks, sizes)
+        return self._measure_one_by_one(logits, masks, sizes)
+
+    def _measure_blocks(self, logits: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> Measures:
+        """Measures a batch of fixed shape, a block of rows of all images at a time."""
         batch, height, width = masks.shape
         num_pixels = min(_BLOCK_PIXELS, _BLOCK_LOGITS // logits.shape[-1])
         num_rows = max(1, min(height, num_pixels // (batch * width)))
@@ -128,60 +138,59 @@ class Evaluator:
         below = ((0, 0), (0, num_blocks * num_rows - height), (0, 0))
         masks = tf.pad(masks, below, constant_values=self._ignore_index)
 
-        def score_block(index: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
+        def measure_block(index: tf.Tensor | int) -> Measures:
             first_row = index * num_rows
             block = resize_rows(logits, sizes, first_row=first_row, num_rows=num_rows, width=width)
             block_masks = tf.slice(masks, (0, first_row, 0), (batch, num_rows, width))
-            return self._score_pixels(block_masks, block)
+            return self._measure_pixels(block_masks, block)
 
         if num_blocks == 1:
-            return score_block(0)
-        return _sum_parts(score_block, num_blocks)
+            return measure_block(0)
+        return _sum(tf.map_fn(measure_block, tf.range(num_blocks), **self._one_by_one()))
 
-    def _score_pixels(self, masks: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Updates the confusion matrix; returns the summed loss and the number of valid pixels."""
-        self._confusion.update(masks, tf.argmax(logits, -1, output_type=tf.int32))
-        return cross_entropy_sum(masks, logits, self._ignore_index)
-
-    def _score_one_by_one(
+    def _measure_one_by_one(
         self, logits: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        def score_one(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> Measures:
+        def measure_one(index: tf.Tensor) -> Measures:
             height, width = tf.unstack(sizes[index])
-            return self._score_image(logits[index], masks[index, :height, :width])
+            return self._measure_image(logits[index], masks[index, :height, :width])
 
-        return _sum_parts(score_one, tf.shape(logits)[0])  # the bands of an image run in parallel
+        # One by one, because the bands of an image already run in parallel.
+        indices = tf.range(tf.shape(logits)[0])
+        return _sum(tf.map_fn(measure_one, indices, **self._one_by_one()))
 
-    def _score_image(self, logits: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Scores one image at the size of its mask, in bands of rows."""
+    def _measure_image(self, logits: tf.Tensor, mask: tf.Tensor) -> Measures:
+        """Measures one image at the size of its mask, in bands of rows."""
         below = ((0, BAND_ROWS), (0, 0))  # void below the image, where the last band reaches beyond
         mask_and_void = tf.pad(mask, below, constant_values=self._ignore_index)
 
-        def score_band(band: tf.Tensor, first_row: tf.Tensor, _) -> tuple[tf.Tensor, tf.Tensor]:
+        def measure_band(band: tf.Tensor, first_row: tf.Tensor, _) -> Measures:
             band_mask = mask_and_void[None, first_row : first_row + BAND_ROWS]
-            return self._score_pixels(band_mask, band)
+            return self._measure_pixels(band_mask, band)
 
-        losses, num_valid = map_bands(
-            score_band, logits[None], tf.shape(mask), output_signature=(tf.float32, tf.float32)
+        bands = map_bands(
+            measure_band, logits[None], tf.shape(mask), output_signature=self._signature()
         )
-        return tf.reduce_sum(losses), tf.reduce_sum(num_valid)
+        return _sum(bands)
+
+    def _measure_pixels(self, masks: tf.Tensor, logits: tf.Tensor) -> Measures:
+        counts = self._confusion.count(masks, tf.argmax(logits, -1, output_type=tf.int32))
+        totals = cross_entropy_sum(masks, logits, self._ignore_index)
+        return counts, *(tf.cast(total, tf.float64) for total in totals)
+
+    def _signature(self) -> tuple[tf.TensorSpec, tf.TensorSpec, tf.TensorSpec]:
+        num_counts = self._confusion.num_classes**2 + 1
+        scalar = tf.TensorSpec([], tf.float64)
+        return tf.TensorSpec([num_counts], tf.int32), scalar, scalar
+
+    def _one_by_one(self) -> dict[str, Any]:
+        return {"fn_output_signature": self._signature(), "parallel_iterations": 1}
 
 
-def _sum_parts(
-    score: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], count: tf.Tensor | int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Calls a function with 0 to `count - 1`, one after the other, and sums its results.
-
-    float64 adds them without a loss of digits.
-    """
-    parts = tf.map_fn(
-        score,
-        tf.range(count),
-        fn_output_signature=(tf.float32, tf.float32),
-        parallel_iterations=1,
-    )
-    loss, num_valid = (tf.reduce_sum(tf.cast(part, tf.float64)) for part in parts)
-    return loss, num_valid
+def _sum(parts: Measures) -> Measures:
+    """Adds up the measures of parts, which are stacked."""
+    counts, loss, num_valid = (tf.reduce_sum(part, 0) for part in parts)
+    return counts, loss, num_valid
 
 
 def metrics_to_json(metrics: Mapping[str, Any]) -> str:

@@ -12,7 +12,12 @@ from tfseg.data.transforms import half_pixel_position
 
 
 def resize_rows(
-    logits: tf.Tensor, sizes: tf.Tensor, *, first_row: tf.Tensor | int, num_rows: int, width: int
+    logits: tf.Tensor,
+    sizes: tf.Tensor,
+    *,
+    first_row: tf.Tensor | int,
+    num_rows: tf.Tensor | int,
+    width: tf.Tensor | int,
 ) -> tf.Tensor:
     """Computes a band of rows of logits that are resized as by `transforms.resize_logits`.
 
@@ -29,29 +34,37 @@ def resize_rows(
     Returns:
         float32 `[batch, num_rows, width, num_classes]`.
     """
-    rows = _interpolate(logits, sizes[:, 0], first_row + tf.range(num_rows), axis=1)
-    return _interpolate(rows, sizes[:, 1], tf.range(width), axis=2)
+    near, far, weights = _neighbours(
+        first_row + tf.range(num_rows), tf.shape(logits)[1], sizes[:, 0]
+    )
+    above, below = (tf.gather(logits, rows, axis=1, batch_dims=1) for rows in (near, far))
+    band = above + weights[:, :, None, None] * (below - above)
+
+    near, far, weights = _neighbours(tf.range(width), tf.shape(logits)[2], sizes[:, 1])
+    left, right = (
+        tf.gather(band, tf.tile(columns[:, None], (1, num_rows, 1)), axis=2, batch_dims=2)
+        for columns in (near, far)
+    )
+    return left + weights[:, None, :, None] * (right - left)
 
 
-def _interpolate(logits: tf.Tensor, sizes: tf.Tensor, places: tf.Tensor, axis: int) -> tf.Tensor:
-    """Returns the logits at output places along an axis, for each image's own output size."""
-    last = logits.shape[axis] - 1
+def _neighbours(
+    places: tf.Tensor, length: tf.Tensor, sizes: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Finds the two input pixels around each output pixel along one direction.
+
+    Args:
+        places: Output pixels, int32 `[count]`.
+        length: Number of input pixels.
+        sizes: Number of output pixels of each image, int32 `[batch]`.
+
+    Returns:
+        The near and the far neighbours, int32 `[batch, count]`, and the weights of the far ones,
+        float32 of the same shape.
+    """
     # An image without a pixel fills up a batch.
-    scales = (last + 1.0) / tf.cast(tf.maximum(sizes, 1), tf.float32)
+    scales = tf.cast(length, tf.float32) / tf.cast(tf.maximum(sizes, 1), tf.float32)
     positions = half_pixel_position(tf.cast(places, tf.float32), scales[:, None])
-    positions = tf.clip_by_value(positions, 0.0, float(last))
+    positions = tf.clip_by_value(positions, 0.0, tf.cast(length - 1, tf.float32))
     near = tf.cast(positions, tf.int32)
-    far = tf.minimum(near + 1, last)
-    weights = positions - tf.cast(near, tf.float32)
-    weights = tf.reshape(weights, (*weights.shape[:1], *(1,) * (axis - 1), -1, *(1,) * (3 - axis)))
-    before, after = (_gather(logits, indices, axis) for indices in (near, far))
-    return before + weights * (after - before)
-
-
-def _gather(logits: tf.Tensor, indices: tf.Tensor, axis: int) -> tf.Tensor:
-    """Gathers along an axis with other indices `[batch, count]` for each image."""
-    if axis == 1:
-        return tf.gather(logits, indices, axis=1, batch_dims=1)
-    rows = logits.shape[1]
-    repeated = tf.tile(indices[:, None], (1, rows, 1))
-    return tf.gather(logits, repeated, axis=2, batch_dims=2)
+    return near, tf.minimum(near + 1, length - 1), positions - tf.cast(near, tf.float32)

@@ -7,10 +7,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfseg import devices
 from tfseg.data.transforms import half_pixel_position, resize_logits
+from tfseg.models.padded_upsampling import resize_rows
 
 # Bands of 32 rows take as long (512x512, 150 classes, 2 CPU cores); higher bands take more memory.
 BAND_ROWS = 64
+# A GPU or a TPU resizes 1 GB of float32 logits at a time.
+_BLOCK_LOGITS = 1 << 28
 
 
 def map_bands(
@@ -116,7 +120,7 @@ def _map_pixels(
     """Joins what a function returns for each band, see `map_bands`.
 
     Args:
-        function: Returns float32 tensors `[batch, BAND_ROWS, width]`.
+        function: Returns float32 tensors `[batch, rows of the band, width]`.
         logits: float32 `[batch, h, w, num_classes]`.
         size: int32 `[2]`, (height, width) in pixels.
         margin: See `map_bands`.
@@ -125,15 +129,45 @@ def _map_pixels(
     Returns:
         As many tensors `[batch, height, width]`.
     """
-    spec = tf.TensorSpec([None, BAND_ROWS, None], tf.float32)
-    outputs = map_bands(
-        function, logits, size, output_signature=[spec] * num_outputs, margin=margin
-    )
+    signature = [tf.TensorSpec([None, None, None], tf.float32)] * num_outputs
+    if devices.current_form().fixed_shapes:
+        outputs = _map_blocks(function, logits, size, output_signature=signature)
+    else:
+        outputs = map_bands(function, logits, size, output_signature=signature, margin=margin)
     return [_join_bands(bands, size[0]) for bands in outputs]
 
 
+def _map_blocks(
+    function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], list[tf.Tensor]],
+    logits: tf.Tensor,
+    size: tf.Tensor,
+    *,
+    output_signature: list[tf.TensorSpec],
+) -> list[tf.Tensor]:
+    """Does what `map_bands` does with few large blocks, as GPUs and TPUs need them.
+
+    The blocks have the fixed shape that XLA needs if the logits have one, so all classes are kept.
+    """
+    height, width = size[0], size[1]
+    shape = tf.shape(logits)
+    per_row = tf.maximum(shape[0] * width * shape[3], 1)
+    num_rows = tf.clip_by_value(_BLOCK_LOGITS // per_row, 1, height)
+    sizes = tf.tile(size[None], (shape[0], 1))
+
+    def do_block(first_row: tf.Tensor) -> list[tf.Tensor]:
+        block = resize_rows(logits, sizes, first_row=first_row, num_rows=num_rows, width=width)
+        return function(block, first_row, tf.range(shape[3]))
+
+    return tf.map_fn(
+        do_block,
+        tf.range(0, height, num_rows),
+        fn_output_signature=output_signature,
+        parallel_iterations=1,
+    )
+
+
 def _join_bands(bands: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
-    """Turns `[bands, batch, BAND_ROWS, width]` into `[batch, height, width]`."""
+    """Turns `[bands, batch, rows, width]` into `[batch, height, width]`."""
     shape = tf.shape(bands)
     joined = tf.transpose(bands, (1, 0, 2, 3))
     return tf.reshape(joined, (shape[1], shape[0] * shape[2], shape[3]))[:, :height]
