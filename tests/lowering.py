@@ -42,17 +42,20 @@ def lower(
 def programs(model: Segformer, batch_size: int) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
     """Returns tfseg's programs by name, each with its inputs.
 
-    The served step starts behind decoding and preprocessing, which run on the host.
+    The training step has dropout and stochastic depth. Its batch normalisation does not train,
+    because it would assign moving averages. The served step starts behind decoding and
+    preprocessing, which run on the host.
     """
     height, width = model.preprocessing.image_size
     images = tf.TensorSpec([batch_size, height, width, 3], tf.float32)
     masks = tf.TensorSpec([batch_size, height, width], tf.int32)
     sizes = tf.TensorSpec([batch_size, 2], tf.int32)
     loss = SegmentationCrossEntropy(model.labels.ignore_index)
+    model.network.decode_head.batch_norm.trainable = False
 
     def train(images: tf.Tensor, masks: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            value = loss(masks, model.quarter_logits(images, training=False))
+            value = loss(masks, model.quarter_logits(images, training=True))
         return [value, *tape.gradient(value, model.trainable_variables)]
 
     def serve(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

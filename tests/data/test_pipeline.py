@@ -9,46 +9,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfseg import devices
+from tests.data.counted import COUNT, LABELS, PREPROCESSING, Records, Source, make_shares
 from tfseg.config import DataConfig, TrainDataConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import get_dataset_spec
-from tfseg.data.labels import LabelSpec
-from tfseg.data.split import Split
-from tfseg.data.transforms import Preprocessing
 from tfseg.errors import UserError
 
-COUNT = 10
-LABELS = LabelSpec(tuple("abcdefghij"))
-PREPROCESSING = Preprocessing((32, 32), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 PLAIN = TrainDataConfig(augmentation="none")
 SCALE = (0.5, 2.0)
 AUGMENTED = TrainDataConfig(random_scale=SCALE)
-
-
-class Source:
-    """Example i has pixels 100 + 10 i, class i and its own size; `reads` lists what was read."""
-
-    def __init__(self, count=COUNT):
-        self.reads = []
-        self.examples = (
-            tf.data.Dataset.range(count)
-            .map(self._read)
-            .apply(tf.data.experimental.assert_cardinality(count))
-        )
-
-    @property
-    def split(self):
-        return Split("train", self.examples, len(self.examples), "digest")
-
-    def _read(self, index):
-        tf.numpy_function(lambda value: self.reads.append(int(value)), [index], [])
-        size = tf.stack([40 + 2 * index, 60 - 3 * index])
-        return {
-            "image": tf.cast(tf.fill((*tf.unstack(size), 3), 100 + 10 * index), tf.uint8),
-            "mask": tf.fill(size, tf.cast(index, tf.int32)),
-            "name": tf.strings.as_string(index),
-        }
 
 
 @pytest.fixture
@@ -160,14 +129,6 @@ def test_augmentation_differs_between_the_examples_of_a_batch():
     assert len({image.tobytes() for image in images}) == 6
 
 
-class Records(Source):
-    """As `Source`, but its records are numbers, which `decode` turns into examples."""
-
-    @property
-    def split(self):
-        return Split("train", tf.data.Dataset.range(COUNT), COUNT, "digest", self._read)
-
-
 @pytest.mark.parametrize("cache", ["none", "memory"])
 @pytest.mark.parametrize(("num_pipelines", "num_replicas"), [(1, 2), (2, 2), (2, 4), (4, 4)])
 def test_the_shares_together_are_the_batches_of_one_device(cache, num_pipelines, num_replicas):
@@ -183,13 +144,6 @@ def test_the_shares_together_are_the_batches_of_one_device(cache, num_pipelines,
         assert {len(part) for part, _ in parts} == {4 // num_replicas}
         np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), images)
         np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), masks)
-
-
-def make_shares(num_pipelines, num_replicas):
-    return [
-        tf.distribute.InputContext(num_pipelines, index, num_replicas)
-        for index in range(num_pipelines)
-    ]
 
 
 def test_a_share_decodes_only_its_own_examples():
@@ -211,47 +165,6 @@ def one_by_one():
     return options
 
 
-@pytest.mark.parametrize("cache", ["none", "memory"])
-def test_the_shares_of_an_evaluation_hold_every_example_once(cache):
-    sources, sizes, seen = [], [], []
-    for share in make_shares(3, 6):
-        sources.append(Records())
-        batches = pipeline.build_evaluation(
-            sources[-1].split, PREPROCESSING, LABELS, batch_size=12, cache=cache, share=share
-        )
-        for _, masks, _ in batches.as_numpy_iterator():
-            sizes.append(len(masks))
-            seen += masks[:, 0, 0].tolist()
-    assert sorted(seen) == list(range(COUNT))
-    assert max(sizes) == 2
-    decoded = [index for source in sources for index in set(source.reads)]
-    assert sorted(decoded) == list(range(COUNT)), "each pipeline decodes its own examples only"
-
-
-@pytest.mark.parametrize(("num_pipelines", "num_replicas"), [(1, 1), (1, 2), (3, 6), (4, 4)])
-def test_evaluations_of_fixed_shape_hold_every_example_once(num_pipelines, num_replicas):
-    seen, lengths = [], set()
-    for share in make_shares(num_pipelines, num_replicas):
-        split = Records().split
-        assert pipeline.choose_mask_size(split) is None
-        with devices.asking_for(devices.ACCELERATOR):
-            mask_size = pipeline.choose_mask_size(split)
-        assert mask_size == (40 + 2 * (COUNT - 1), 60)
-        batches = pipeline.build_evaluation(
-            split, PREPROCESSING, LABELS, batch_size=12, mask_size=mask_size, share=share
-        )
-        replica_batch = 12 // num_replicas
-        assert batches.element_spec[0].shape == [replica_batch, 32, 32, 3]
-        assert batches.element_spec[1].shape == [replica_batch, *mask_size]
-        lengths.add(len(list(batches)))
-        for _, masks, sizes in batches.as_numpy_iterator():
-            is_empty = sizes.prod(-1) == 0
-            assert (masks[is_empty] == LABELS.ignore_index).all()
-            seen += masks[~is_empty, 0, 0].tolist()
-    assert sorted(seen) == list(range(COUNT))
-    assert lengths == {num_replicas // num_pipelines}, "all replicas have equally many batches"
-
-
 def test_cache_reads_the_source_once_and_augments_afterwards(source):
     config = TrainDataConfig(cache="memory", random_scale=SCALE)
     batches = read(train(source, config, batch_size=5), 8)
@@ -268,41 +181,6 @@ def test_batch_larger_than_the_data_set(source):
     with pytest.raises(UserError, match="--train_batch_size=11 is larger than the 10 training"):
         train(source, batch_size=11)
     assert order(train(source, batch_size=10), 1, 1)[0] != list(range(COUNT))
-
-
-@pytest.mark.parametrize("ignore_index", [255, -1])
-def test_evaluation_sees_every_example_once_at_its_own_size(source, ignore_index):
-    labels = LabelSpec(LABELS.names, ignore_index=ignore_index)
-    batches = pipeline.build_evaluation(source.split, PREPROCESSING, labels, batch_size=4)
-    assert batches.element_spec[0].shape.as_list() == [None, 32, 32, 3]
-    seen, batch_sizes = [], []
-    for images, masks, sizes in batches.as_numpy_iterator():
-        batch_sizes.append(len(images))
-        assert masks.shape[1:] == tuple(sizes.max(0))
-        for image, mask, (height, width) in zip(images, masks, sizes, strict=True):
-            index = int(mask[0, 0])
-            assert (height, width) == (40 + 2 * index, 60 - 3 * index)
-            assert (mask[:height, :width] == index).all()
-            assert (mask[height:] == ignore_index).all()
-            assert (mask[:, width:] == ignore_index).all()
-            np.testing.assert_allclose(image, (index + 10) / 25.5, atol=1e-5)
-            seen.append(index)
-    assert seen == list(range(COUNT))
-    assert batch_sizes == [4, 4, 2]
-
-
-def test_evaluation_prepares_images_as_training_without_augmentation(rng):
-    image = rng.integers(0, 256, (50, 70, 3), np.uint8)
-    example = {"image": image, "mask": np.zeros((50, 70), np.int32), "name": "x"}
-    split = Split("train", tf.data.Dataset.from_tensors(example), 1, "digest")
-    preprocessing = Preprocessing((32, 64))
-    (evaluated, _, _) = next(
-        iter(pipeline.build_evaluation(split, preprocessing, LABELS, batch_size=1))
-    )
-    (trained, _) = next(
-        iter(pipeline.build_training(split, PLAIN, preprocessing, LABELS, batch_size=1, seed=0))
-    )
-    np.testing.assert_array_equal(evaluated, trained)
 
 
 def folder_spec(folder, **options):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from transformers import SegformerConfig
 
 from tfseg.config import DataConfig, TrainDataConfig
-from tfseg.data import pipeline
+from tfseg.data import evaluation_batches, pipeline
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing
 from tfseg.evaluation import evaluator
@@ -203,7 +203,9 @@ def loss_on_shapes(precision):
         train_split, settings, preprocessing, spec.labels, batch_size=8, seed=0
     )
     model.fit(batches, steps_per_epoch=STEPS, verbose=0)
-    eval_batches = pipeline.build_evaluation(eval_split, preprocessing, spec.labels, batch_size=8)
+    eval_batches = evaluation_batches.build_evaluation(
+        eval_split, preprocessing, spec.labels, batch_size=8
+    )
     return evaluator.Evaluator(model, spec.labels).evaluate(eval_batches).loss
 
 

@@ -83,9 +83,9 @@ class Evaluator:
         """Scores every example of the batches once.
 
         Args:
-            batches: From `pipeline.build_evaluation`: images, masks padded with void to the largest
-                mask of the batch, and the size of each mask. Under a distribution strategy these
-                are distributed; a replica may get a batch of no images.
+            batches: From `evaluation_batches.build_evaluation`: images, masks padded with void to
+                the largest mask of the batch, and the size of each mask. Under a distribution
+                strategy these are distributed; a replica may get a batch of no images.
 
         Raises:
             UserError: Every pixel is void, so there is nothing to score.

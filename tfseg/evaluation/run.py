@@ -8,7 +8,7 @@ from etils import epath
 
 from tfseg import files
 from tfseg.config.commands import EvalConfig
-from tfseg.data import pipeline
+from tfseg.data import evaluation_batches, pipeline
 from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.data.catalog import DatasetSpec
 from tfseg.errors import UserError
@@ -73,12 +73,12 @@ def score_model(model: Segformer, spec: DatasetSpec, config: EvalConfig) -> Scor
     split = pipeline.load_split(
         spec, config.data, _eval_split(spec, config), config.data.max_eval_examples
     )
-    batches = pipeline.build_evaluation(
+    batches = evaluation_batches.build_evaluation(
         split,
         model.preprocessing,
         spec.labels,
         batch_size=config.run.eval_batch_size,
-        mask_size=pipeline.choose_mask_size(split),
+        mask_size=evaluation_batches.choose_mask_size(split),
     )
     with naming_bad_examples():
         return evaluator.Evaluator(model, spec.labels).evaluate(batches)

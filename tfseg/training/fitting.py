@@ -9,7 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfseg.config.training_sections import TrainingConfig
-from tfseg.data import pipeline
+from tfseg.data import evaluation_batches, pipeline
 from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.evaluation import evaluator
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
@@ -193,7 +193,7 @@ def build_train_batches(model: Segformer, run: Run, first_epoch: int) -> tf.data
 def build_eval_batches(model: Segformer, run: Run) -> tf.data.Dataset:
     """Builds the batches of the eval split for all replicas."""
     return run.strategy.distribute_datasets_from_function(
-        lambda share: pipeline.build_evaluation(
+        lambda share: evaluation_batches.build_evaluation(
             run.eval,
             model.preprocessing,
             run.spec.labels,

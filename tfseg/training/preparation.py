@@ -9,7 +9,7 @@ import tensorflow as tf
 from etils import epath
 
 from tfseg.config.commands import TrainConfig
-from tfseg.data import pipeline
+from tfseg.data import evaluation_batches, pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.split import Split
 from tfseg.losses import class_weights
@@ -71,7 +71,7 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
     reproducibility.set_seed(seed, deterministic=config.training.deterministic)
     train, evaluation = _load_splits(config, spec)
     with strategy.scope():
-        mask_size = pipeline.choose_mask_size(evaluation)
+        mask_size = evaluation_batches.choose_mask_size(evaluation)
     run = Run(config, spec, weights, model_dir, train, evaluation, strategy, mask_size)
     run_directory.check_splits(model_dir, run.splits)
     return run
