@@ -101,10 +101,7 @@ def _build_tpu(tpu: str | None) -> tf.distribute.Strategy:
     if tpu and tpu.startswith("grpc://") and not network.port_answers(tpu.removeprefix("grpc://")):
         raise UserError(f"--tpu={tpu} does not answer; check the address and the network")
     try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu or "local")
-        if tpu and tpu != "local":
-            tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu or "local")
     # The resolver asks Google Cloud, through a client that may be missing or find no network.
     except (tf.errors.OpError, ImportError, ValueError, RuntimeError, OSError) as error:
         name = f"--tpu={tpu}" if tpu else "--strategy=tpu without --tpu"
