@@ -66,6 +66,7 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
     # Workers that drew the same numbers would drop the same paths in different examples.
     seed = (config.training.seed + cluster.read_cluster().index) % 2**32
     reproducibility.set_seed(seed, deterministic=config.training.deterministic)
+    pipeline.check_data_service(spec, config.train_data)
     run = Run(config, spec, weights, model_dir, *_load_splits(config, spec), strategy)
     run_directory.check_splits(model_dir, run.splits)
     return run
