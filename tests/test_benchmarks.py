@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import contestants, harness, train_step
+from tests.benchmarks import contestants, harness, scaling, train_step
 from tests.benchmarks.comparison import Comparison, compare
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +60,24 @@ def test_the_other_benchmarks_run(name, peers, unit, tmp_path):
     _, rows = run_tiny(name, tmp_path / "results.json")
     assert [row["peer"] for row in rows] == peers
     assert all(row.keys() == KEYS and row["unit"] == unit for row in rows)
+
+
+@pytest.mark.slow
+def test_scaling_runs_two_workers(tmp_path):
+    printed, rows = run_tiny("scaling", tmp_path / "results.json")
+    assert [row["peer"] for row in rows] == ["ideal", "apart", "step_to_all_reduce"]
+    assert [row["unit"] for row in rows] == ["images/s", "images/s", "seconds"]
+    assert all(row.keys() == KEYS for row in rows)
+    assert 0 < rows[2]["tfseg"] < 60
+    assert re.search(r"tiny: 0\.\d MB of gradients", printed)
+
+
+def test_efficiency_is_the_rate_of_two_workers_by_twice_the_rate_of_one():
+    # Seconds per step and per all-reduce; a step of one process takes two images.
+    values = {"one": [(1.0, 0.0)], "apart": [(1.6, 0.0)], "two": [(2.0, 0.5)]}
+    ideal, apart, all_reduce = scaling.compare(scaling.WORKS[-1], values)
+    assert (ideal.ratios, apart.ratios, all_reduce.ratios) == ([0.5], [0.8], [4.0])
+    assert (ideal.tfseg, ideal.peer_values) == ([2.0], [4.0])
 
 
 def test_the_readme_names_every_benchmark():

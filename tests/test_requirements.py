@@ -4,6 +4,7 @@ import ast
 import configparser
 import importlib.metadata
 import sys
+import tomllib
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -69,3 +70,19 @@ def test_every_requirement_has_a_lower_bound_or_an_exact_version():
 
 def test_epath_comes_with_its_own_requirements():
     assert requirements("options", "install_requires")["etils"].extras == {"epath"}
+
+
+def test_the_name_that_stands_for_tensorflow_on_a_tpu_fits_the_pins():
+    with open(ROOT / "install" / "tpu" / "pyproject.toml", "rb") as file:
+        project = tomllib.load(file)["project"]
+    required = requirements("options", "install_requires")["tensorflow"]
+    assert project["name"] == "tensorflow"
+    assert required.specifier.contains(project["version"])
+    (tensorflow,) = [each for each in project["dependencies"] if "tensorflow-tpu" in each]
+    assert tensorflow == f"tensorflow-tpu=={project['version'].removesuffix('+tpu')}"
+
+
+def test_tensorflow_for_gpus_has_the_same_pin():
+    (gpu,) = requirements("options.extras_require", "gpu").values()
+    required = requirements("options", "install_requires")["tensorflow"]
+    assert (gpu.extras, gpu.specifier) == ({"and-cuda"}, required.specifier)

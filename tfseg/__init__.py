@@ -11,6 +11,8 @@ __version__ = "0.1.0"
 
 # transformers' TensorFlow classes need Keras 2, and TensorFlow reads this when it is imported.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+# transformers looks for TensorFlow among names of packages, and tensorflow-tpu is not one of them.
+os.environ.setdefault("FORCE_TF_AVAILABLE", "1")
 
 
 def lazy_door(package: str, **modules: str):

@@ -13,9 +13,9 @@ from tfseg.data import masks
 from tfseg.data.labels import LabelSpec
 
 
-def encode(picture, file_format="PNG"):
+def encode(picture, file_format="PNG", **options):
     buffer = io.BytesIO()
-    picture.save(buffer, file_format)
+    picture.save(buffer, file_format, **options)
     return buffer.getvalue()
 
 
@@ -75,6 +75,59 @@ def test_decode_mask_inside_a_data_set(rng):
     assert examples.element_spec == tf.TensorSpec((None, None), tf.int32)
     (decoded,) = examples.as_numpy_iterator()
     np.testing.assert_array_equal(decoded, values)
+
+
+def gray_png(values, bits):
+    """Encodes gray values of a few bits, which PIL cannot write."""
+    rows = [np.unpackbits(row[:, None], axis=1)[:, 8 - bits :] for row in values]
+    packed = b"".join(b"\0" + np.packbits(row).tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", *values.shape[::-1], bits, 0, 0, 0, 0)
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(packed), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks.items()
+    )
+
+
+def palette_png(rng, count, **options):
+    picture = Image.fromarray(rng.integers(0, count, (9, 13)).astype(np.uint8), mode="P")
+    picture.putpalette(rng.integers(0, 255, 3 * count).tolist())
+    return encode(picture, **options)
+
+
+def encoded_masks(rng):
+    for count in (2, 3, 4, 16, 17, 256):
+        yield palette_png(rng, count)
+        yield palette_png(rng, count, bits=8)
+        yield palette_png(rng, count, transparency=bytes(2))
+    for bits in (1, 2, 4, 8):
+        yield gray_png(rng.integers(0, 1 << bits, (3, 5)).astype(np.uint8), bits)
+    yield encode(Image.fromarray(rng.integers(0, 1 << 16, (3, 5)).astype(np.uint16)))
+    for file_format in ("BMP", "TIFF", "GIF"):
+        yield encode(Image.fromarray(rng.integers(0, 255, (3, 5), np.uint8)), file_format)
+
+
+def test_decode_mask_inside_a_data_set_equals_pil_for_every_kind_of_file(rng):
+    encoded = list(encoded_masks(rng))
+    decoded = tf.data.Dataset.from_tensor_slices(encoded).map(masks.decode_mask_tensor)
+    for data, values in zip(encoded, decoded.as_numpy_iterator(), strict=True):
+        np.testing.assert_array_equal(values, masks.decode_mask(data))
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: b"",
+    lambda data: data[:20],
+    lambda data: data[: len(data) // 2],
+    lambda data: data[:60] + bytes(20) + data[80:],
+], ids=["empty", "only a beginning", "cut", "overwritten"])  # fmt: skip
+def test_decode_mask_inside_a_data_set_refuses_damaged_files(damage, rng):
+    data = palette_png(rng, 256)
+    examples = tf.data.Dataset.from_tensors(damage(data)).map(masks.decode_mask_tensor)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        next(iter(examples))
 
 
 def test_list_masks_takes_png_alone(tmp_path):

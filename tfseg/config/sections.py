@@ -8,6 +8,7 @@ configuration. This room imports no TensorFlow.
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from tfseg.config.backbones import BACKBONES
 from tfseg.config.defaults import (
@@ -132,6 +133,13 @@ class TrainDataConfig:
         choices=("auto", "memory", "none"),
         resumable=True,
     )
+    data_service: str | None = option(
+        None,
+        "grpc://HOST:PORT of the dispatcher of a tf.data service, whose input workers prepare the "
+        "training batches; they cache no decoded examples",
+        default_text="the training prepares its own batches",
+        resumable=True,
+    )
     max_train_examples: int | None = option(
         None, "train on the first N examples only", default_text="all examples", minimum=1
     )
@@ -140,8 +148,16 @@ class TrainDataConfig:
         check_fields(self)
         check_size("crop_size", self.crop_size)
         check_range("random_scale", self.random_scale, "0.5,2.0")
+        self._check_data_service()
         if self.augmentation in ("flip", "none"):
             self._check_unused()
+
+    def _check_data_service(self):
+        service = self.data_service
+        if service is not None and not re.fullmatch(r"grpc://[^/]+:\d+", service):
+            raise UserError(
+                f"--data_service={service} is no address; it must be like grpc://10.0.0.5:5050"
+            )
 
     def _check_unused(self):
         """Refuses flags that only the augmentations with crops and colours read."""

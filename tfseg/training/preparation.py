@@ -69,6 +69,7 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
     # Workers that drew the same numbers would drop the same paths in different examples.
     seed = (config.training.seed + cluster.read_cluster().index) % 2**32
     reproducibility.set_seed(seed, deterministic=config.training.deterministic)
+    pipeline.check_data_service(spec, config.train_data)
     train, evaluation = _load_splits(config, spec)
     with strategy.scope():
         mask_size = evaluation_batches.choose_mask_size(evaluation)
