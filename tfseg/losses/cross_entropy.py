@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfseg import replicas
-from tfseg.losses import banded_cross_entropy
+from tfseg import devices, replicas
+from tfseg.losses import banded_cross_entropy, fused_cross_entropy
 
 
 class SegmentationCrossEntropy(tf.keras.losses.Loss):
@@ -65,7 +65,9 @@ class SegmentationCrossEntropy(tf.keras.losses.Loss):
         self._check_num_classes(logits)
         settings = (self.ignore_index, self.class_weights, self.label_smoothing)
         if banded_cross_entropy.applies_to(y_true, logits):
-            total = banded_cross_entropy.upsampled_cross_entropy_sum(y_true, logits, *settings)
+            holds_bands = devices.current_form().band_logits is not None
+            module = banded_cross_entropy if holds_bands else fused_cross_entropy
+            total = module.upsampled_cross_entropy_sum(y_true, logits, *settings)
         else:
             if logits.shape[1:3] != y_true.shape[1:3] or None in logits.shape[1:3]:
                 logits = tf.image.resize(logits, tf.shape(y_true)[1:3])
