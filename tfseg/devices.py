@@ -22,11 +22,11 @@ class Form:
 
     Attributes:
         attention_scores: Attention scores that exist at a time; more are computed in blocks.
-        band_logits: Upsampled logits that the loss holds at a time; more are computed in bands. None
-            if XLA fuses them into the sums that read them, so that none are held.
-        compiles_parts: Let XLA compile single functions inside graphs of static shapes that it does
-            not compile, and write layer normalisation in other graphs so that oneDNN recognises it.
-            Otherwise layers expect XLA to compile the whole step.
+        band_logits: Upsampled logits that the loss holds at a time; more are computed in bands.
+            None if XLA fuses them into the sums that read them, so that none are held.
+        compiles_parts: Let XLA compile single functions inside graphs of static shapes that it
+            does not compile, and write layer normalisation in other graphs so that oneDNN
+            recognises it. Otherwise layers expect XLA to compile the whole step.
         compiles_loss: Let XLA compile the loss also where it does not compile the step: without
             XLA, `band_logits=None` would hold all logits many times.
     """
