@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfseg import devices
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.evaluation.evaluator import Evaluator, metrics_to_json
@@ -21,9 +22,10 @@ def labels(tiny_model):
     return tiny_model.labels
 
 
-@pytest.fixture(scope="module")
-def evaluator(tiny_model, labels):
-    return Evaluator(tiny_model, labels)
+@pytest.fixture(scope="module", params=["CPU", "TPU"])
+def evaluator(request, tiny_model, labels):
+    with devices.asking_for(getattr(devices, request.param)):
+        yield Evaluator(tiny_model, labels)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tfseg  # noqa: F401  (before TensorFlow)
+from tfseg import devices
 from tfseg.data.transforms import resize_logits
 from tfseg.models import upsampled_logits
 
@@ -19,9 +20,16 @@ def draw_logits(spread, num_classes=6):
     return spread * (tf.image.resize(coarse, (16, 24)) + 0.1 * noise)
 
 
+@pytest.fixture(params=["CPU", "GPU"])
+def form(request):
+    """Asks for the form of a device."""
+    with devices.asking_for(getattr(devices, request.param)):
+        yield
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("spread", [1.0, 100.0])
-def test_bands_equal_resizing_at_once(size, spread):
+def test_bands_equal_resizing_at_once(size, spread, form):
     logits = draw_logits(spread)
     expected = resize_logits(logits, size)
     class_map = upsampled_logits.classify_pixels(logits, tf.constant(size))
@@ -87,7 +95,17 @@ def test_nan_is_no_error(bad_class):
     assert np.isnan(confidence).all()
 
 
-def test_no_images_give_no_class_maps():
+@pytest.mark.parametrize("size", SIZES)
+def test_a_size_within_a_fixed_shape_equals_resizing(size):
+    logits = draw_logits(1.0)[0]
+    shape = (size[0] + 3, size[1] + 5)
+    upsampled = upsampled_logits.upsample_within(logits, tf.constant(size), shape)
+    assert upsampled.shape == (*shape, 6)
+    expected = resize_logits(logits[None], size)[0]
+    np.testing.assert_allclose(upsampled[: size[0], : size[1]], expected, atol=1e-5)
+
+
+def test_no_images_give_no_class_maps(form):
     nothing, size = tf.zeros((0, 16, 24, 6)), tf.constant((30, 40))
     assert upsampled_logits.classify_pixels(nothing, size).shape == (0, 30, 40)
     outputs = upsampled_logits.classify_and_rate_pixels(nothing, size)

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfseg import devices
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.evaluation.confusion_matrix import ConfusionMatrix
 from tfseg.evaluation.mean_iou import summarize_confusion
 from tfseg.losses.cross_entropy import cross_entropy_sum
 from tfseg.models.segformer import Segformer
-from tfseg.models.upsampled_logits import BAND_ROWS, map_bands
+from tfseg.models.upsampled_logits import BAND_ROWS, map_bands, upsample_within
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +103,11 @@ class Evaluator:
         logits = tf.cast(self._model.quarter_logits(images, training=False), tf.float32)
 
         def score_one(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            if not devices.current_form().compiles_parts:
+                image = logits[index], masks[index], sizes[index]
+                class_map, *scores = score_padded_image(*image, self._ignore_index)
+                self._confusion.update(masks[index], class_map)
+                return tuple(scores)
             height, width = tf.unstack(sizes[index])
             return self._score_image(logits[index], masks[index, :height, :width])
 
@@ -129,6 +135,26 @@ class Evaluator:
             score_band, logits[None], tf.shape(mask), output_signature=(tf.float32, tf.float32)
         )
         return tf.reduce_sum(losses), tf.reduce_sum(num_valid)
+
+
+def score_padded_image(
+    logits: tf.Tensor, mask: tf.Tensor, size: tf.Tensor, ignore_index: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Scores an image in the fixed shape of its padded mask, all pixels and classes at once.
+
+    Args:
+        logits: Floating point `[h, w, num_classes]`.
+        mask: int32 `[height, width]`, void beyond `size`.
+        size: int32 `[2]`, (height, width) of the mask without its padding.
+        ignore_index: Mask value of void pixels.
+
+    Returns:
+        The class ids, int32 `[height, width]`; the summed cross-entropy and the number of valid
+        pixels, float32 scalars.
+    """
+    upsampled = upsample_within(logits, size, tuple(tf.unstack(tf.shape(mask))))
+    class_map = tf.argmax(upsampled, -1, output_type=tf.int32)
+    return class_map, *cross_entropy_sum(mask, upsampled, ignore_index)
 
 
 def metrics_to_json(metrics: Mapping[str, Any]) -> str:

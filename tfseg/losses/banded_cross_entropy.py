@@ -171,7 +171,7 @@ def _band_of_any_range(
     highest = tf.reduce_max(upsampled, -2, keepdims=True)
     exponentials = tf.exp(upsampled - highest)
     normalizer = tf.reduce_sum(exponentials, -2, keepdims=True)
-    targets = make_targets(labels, -2, rows.shape[2], *settings)
+    targets = make_targets(labels, 1, rows.shape[2], *settings)
     mass = tf.reduce_sum(targets, -2, keepdims=True)
     picked = tf.reduce_sum(targets * upsampled, -2, keepdims=True)
     losses = mass * (tf.math.log(normalizer) + highest) - picked
@@ -221,7 +221,7 @@ def _score_line(line: tf.Tensor, labels: tf.Tensor, *settings) -> tuple[tf.Tenso
     for k, weight in enumerate(FAR_WEIGHTS):
         exponentials = near[FACTOR - 1 - k] * far[k]
         normalizer = tf.reduce_sum(exponentials, -2)
-        targets = make_targets(labels[k], -2, line.shape[2], *settings)
+        targets = make_targets(labels[k], 1, line.shape[2], *settings)
         mass, picked = _sum_targets(line, labels[k], targets, weight, *settings)
         losses.append(mass * tf.math.log(normalizer) - picked)
         gradient = exponentials * (mass / normalizer)[..., None, :] - targets

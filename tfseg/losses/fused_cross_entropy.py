@@ -49,10 +49,11 @@ def upsampled_cross_entropy_sum(
     @tf.custom_gradient
     def total_loss(quarter: tf.Tensor) -> tf.Tensor:
         total, normalizers = score(quarter, masks, settings)
-        return (
-            total,
-            lambda upstream: upstream * differentiate(quarter, normalizers, masks, settings),
-        )
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return upstream * differentiate(quarter, normalizers, masks, settings)
+
+        return total, gradient
 
     return total_loss(logits)
 
@@ -75,13 +76,15 @@ def _arrange(logits: tf.Tensor) -> list[tf.Tensor]:
     Returns:
         Three tensors, float32 `[(height + 2) * num_classes * batch, width]`.
     """
-    batch, _, width, num_classes = logits.shape
+    _, height, width, _ = logits.shape
     lines = tf.reshape(tf.transpose(logits, (1, 3, 0, 2)), (-1, width))
     columns = tf.range(width)
     left = tf.where(columns == 0, lines, tf.pad(lines[:, :-1], ((0, 0), (1, 0))))
     right = tf.where(columns == width - 1, lines, tf.pad(lines[:, 1:], ((0, 0), (0, 1))))
-    row = num_classes * batch
-    return [tf.concat([part[:row], part, part[-row:]], 0) for part in (left, lines, right)]
+    # XLA would turn slices of a concatenation into nine tensors, but it stores a gather once.
+    rows = tf.constant([0, *range(height), height - 1])
+    by_row = [tf.reshape(part, (height, -1, width)) for part in (left, lines, right)]
+    return [tf.reshape(tf.gather(part, rows), (-1, width)) for part in by_row]
 
 
 def _split_pixels(masks: tf.Tensor) -> tf.Tensor:
@@ -98,7 +101,7 @@ def _score(quarter: tf.Tensor, masks: tf.Tensor, settings: tuple) -> tuple[tf.Te
     Args:
         quarter: Logits, float32 `[batch, height, width, num_classes]`.
         masks: int32 `[batch, 4 * height, 4 * width]`.
-        settings: Arguments of `make_targets` after the axis.
+        settings: Arguments of `make_targets` after the place of the classes.
 
     Returns:
         A float32 scalar, and float32 `[4, 4, height, batch, width]` in the order of

@@ -13,7 +13,7 @@ FAR_WEIGHTS = tuple(half_pixel_position(FACTOR // 2 + k, 1 / FACTOR) for k in ra
 
 def make_targets(
     labels: tf.Tensor,
-    axis: int,
+    behind: int,
     num_classes: int,
     ignore_index: int,
     class_weights: tuple[float, ...] | None,
@@ -21,14 +21,14 @@ def make_targets(
 ) -> tf.Tensor:
     """Returns the targets `t` in the loss `-sum_c t_c log p_c` of each pixel, zero for void pixels.
 
-    They have the shape of the labels with the classes as a new `axis`. XLA computes them where they
-    are used and does not store them.
+    They have the shape of the labels with the classes as a new axis, `behind` axes before the end.
+    XLA computes them where they are used and does not store them.
     """
-    labels = tf.expand_dims(labels, axis)
-    behind = [1] * (labels.shape.rank - 1 - axis % labels.shape.rank)
-    chosen = labels == tf.reshape(tf.range(num_classes), (-1, *behind))
+    labels = labels[(..., None, *[slice(None)] * behind)]
+    column = (slice(None), *[None] * behind)
+    chosen = labels == tf.range(num_classes)[column]
     if class_weights is None and not label_smoothing:
         return tf.cast(chosen & (labels != ignore_index), tf.float32)
-    weights = tf.reshape(tf.constant(class_weights or (1.0,) * num_classes), (-1, *behind))
+    weights = tf.constant(class_weights or (1.0,) * num_classes)[column]
     targets = tf.cast(chosen, tf.float32) * (1.0 - label_smoothing) + label_smoothing / num_classes
     return tf.where(labels != ignore_index, weights * targets, 0.0)

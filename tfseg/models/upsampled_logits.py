@@ -1,4 +1,8 @@
-"""Resizes logits in bands of rows, so that memory never holds all pixels times all classes."""
+"""Resizes logits so that memory never holds the pixels of a whole batch times all classes.
+
+On a CPU this happens in bands of rows, which leave out the classes that cannot win. Accelerators
+take one image at a time and all of its pixels and classes, because XLA compiles fixed shapes only.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfseg import devices
 from tfseg.data.transforms import half_pixel_position, resize_logits
 
 # Bands of 32 rows take as long (512x512, 150 classes, 2 CPU cores); higher bands take more memory.
@@ -69,6 +74,10 @@ def classify_pixels(logits: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     Returns:
         Class ids, int32 `[batch, height, width]`.
     """
+    if not devices.current_form().compiles_parts:
+        return _map_images(
+            lambda image: tf.argmax(image, -1, output_type=tf.int32), logits, size, tf.int32
+        )
 
     def classify_band(band: tf.Tensor, _, classes: tf.Tensor) -> list[tf.Tensor]:
         return [_pick_class(band, classes)]
@@ -88,6 +97,8 @@ def classify_and_rate_pixels(logits: tf.Tensor, size: tf.Tensor) -> tuple[tf.Ten
         The class ids of `classify_pixels`, int32 `[batch, height, width]`, and the probability of
         each, float32 of the same shape.
     """
+    if not devices.current_form().compiles_parts:
+        return _map_images(_classify_and_rate, logits, size, (tf.int32, tf.float32))
 
     def classify_and_rate_band(band: tf.Tensor, _, classes: tf.Tensor) -> list[tf.Tensor]:
         return [_pick_class(band, classes), tf.reduce_max(tf.nn.softmax(band), axis=-1)]
@@ -98,6 +109,64 @@ def classify_and_rate_pixels(logits: tf.Tensor, size: tf.Tensor) -> tuple[tf.Ten
         classify_and_rate_band, logits, size, margin=margin, num_outputs=2
     )
     return tf.cast(class_map, tf.int32), confidence
+
+
+def upsample_within(logits: tf.Tensor, size: tf.Tensor, shape: tuple) -> tf.Tensor:
+    """Resizes logits to a size that is known only at run time, at the top left of a fixed shape.
+
+    Args:
+        logits: Floating point `[h, w, num_classes]`.
+        size: int32 `[2]`, (height, width) in pixels.
+        shape: (height, width) of the result, at least `size`.
+
+    Returns:
+        float32 `[*shape, num_classes]`. Beyond `size` the last row and column are repeated.
+    """
+    logits = tf.cast(logits, tf.float32)
+    for axis in (0, 1):
+        near, far, weight = _find_neighbours(
+            tf.range(shape[axis]), tf.shape(logits)[axis], size[axis]
+        )
+        weight = tf.reshape(weight, (-1, *[1] * (2 - axis)))
+        near, far = (tf.gather(logits, indices, axis=axis) for indices in (near, far))
+        logits = near + weight * (far - near)
+    return logits
+
+
+def _find_neighbours(
+    pixels: tf.Tensor, input_size: tf.Tensor, size: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns the two input positions around each pixel, and the weight of the second one."""
+    scale = tf.cast(input_size, tf.float32) / tf.cast(size, tf.float32)
+    position = tf.maximum(half_pixel_position(tf.cast(pixels, tf.float32), scale), 0.0)
+    near = tf.minimum(tf.cast(position, tf.int32), input_size - 1)
+    return near, tf.minimum(near + 1, input_size - 1), position - tf.cast(near, tf.float32)
+
+
+def _map_images(
+    function: Callable[[tf.Tensor], Any], logits: tf.Tensor, size: tf.Tensor, signature: Any
+) -> Any:
+    """Calls a function on the resized logits `[height, width, num_classes]` of each image.
+
+    Args:
+        function: Returns tensors `[height, width]`.
+        logits: `[batch, h, w, num_classes]`.
+        size: int32 `[2]`, (height, width) in pixels.
+        signature: Dtypes of what the function returns.
+    """
+    outputs = tf.map_fn(
+        lambda image: function(resize_logits(image[None], size)[0]),
+        logits,
+        fn_output_signature=signature,
+        parallel_iterations=1,
+    )
+    shape = (tf.shape(logits)[0], size[0], size[1])  # `map_fn` forgets it if there are no images
+    return tf.nest.map_structure(lambda output: tf.reshape(output, shape), outputs)
+
+
+def _classify_and_rate(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    highest = tf.reduce_max(tf.nn.softmax(image), axis=-1)
+    return tf.argmax(image, -1, output_type=tf.int32), highest
 
 
 def _pick_class(band: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
@@ -190,11 +259,8 @@ def _find_input_rows(
         float32 `[batch, num_input_rows, w, num_classes]` and `[len(rows), num_input_rows]`.
     """
     num_input_rows = tf.shape(logits)[1]
-    scale = tf.cast(num_input_rows, tf.float32) / tf.cast(height, tf.float32)
-    position = tf.maximum(half_pixel_position(tf.cast(rows, tf.float32), scale), 0.0)
-    upper = tf.minimum(tf.cast(position, tf.int32), num_input_rows - 1)
-    lower = tf.minimum(upper + 1, num_input_rows - 1)
-    weight = (position - tf.cast(upper, tf.float32))[:, None]
+    upper, lower, weight = _find_neighbours(rows, num_input_rows, height)
+    weight = weight[:, None]
     first, last = upper[0], lower[-1]
     count = last - first + 1
     weights = (1.0 - weight) * tf.one_hot(upper - first, count)

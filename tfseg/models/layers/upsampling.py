@@ -22,9 +22,13 @@ def sum_upsampled(finest: tf.Tensor, coarser: Sequence[tf.Tensor], bias: tf.Tens
     resizes of static shapes are products, see `_sum_products`.
 
     Args:
-        finest: float32 `[batch, height, width, channels]`.
-        coarser: float32 maps of smaller sizes with the same number of channels.
+        finest: float32 `[batch, height, width, channels]`; of any floating-point type on an
+            accelerator.
+        coarser: Maps of smaller sizes with the same dtype and number of channels.
         bias: float32 `[channels]`.
+
+    Returns:
+        float32, of the shape of `finest`.
     """
     size = finest.shape[1:3]
     shapes = [features.shape for features in coarser]
@@ -35,8 +39,9 @@ def sum_upsampled(finest: tf.Tensor, coarser: Sequence[tf.Tensor], bias: tf.Tens
         target = tf.shape(finest)[1:3]
         # The weights of a resize sum to one, and the coarsest map is the smallest to add to.
         *others, coarsest = coarser
-        resized = [tf.image.resize(each, target) for each in (*others, coarsest + bias)]
-        return tf.add_n([finest, *resized])
+        coarsest = tf.cast(coarsest, tf.float32) + bias
+        resized = [tf.image.resize(each, target) for each in (*others, coarsest)]
+        return tf.add_n([tf.cast(finest, tf.float32), *resized])
 
     @tf.custom_gradient
     def add_up(finest, bias, *coarser):
@@ -59,7 +64,8 @@ def _sum_products(finest: tf.Tensor, coarser: Sequence[tf.Tensor], bias: tf.Tens
         rows.append(tf.einsum("bhic,wi->bhwc", features, across))
         weights.append(_resize_matrix(height, features.shape[1]))
     down = tf.constant(np.concatenate(weights, 1), finest.dtype)
-    return finest + tf.einsum("biwc,hi->bhwc", tf.concat(rows, 1), down) + bias
+    resized = tf.einsum("biwc,hi->bhwc", tf.concat(rows, 1), down)
+    return tf.cast(finest, tf.float32) + tf.cast(resized, tf.float32) + bias
 
 
 def _resize_matrix(size: int, input_size: int) -> np.ndarray:
