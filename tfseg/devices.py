@@ -23,14 +23,19 @@ class Form:
     Attributes:
         attention_scores: Attention scores that exist at a time; more are computed in blocks.
         band_logits: Upsampled logits that the loss holds at a time; more are computed in bands.
-        compiles_parts: Let XLA compile single functions inside graphs of static shapes that it does
-            not compile, and write layer normalisation in other graphs so that oneDNN recognises it.
+            None if XLA fuses them into the sums that read them, so that none are held.
+        compiles_parts: Let XLA compile single functions inside graphs of static shapes that it
+            does not compile, and write layer normalisation in other graphs so that oneDNN
+            recognises it. Otherwise layers expect XLA to compile the whole step.
+        compiles_loss: Let XLA compile the loss also where it does not compile the step: without
+            XLA, `band_logits=None` would hold all logits many times.
         fixed_shapes: Give all batches of an evaluation one shape, and compile it with XLA.
     """
 
     attention_scores: int
-    band_logits: int
+    band_logits: int | None
     compiles_parts: bool
+    compiles_loss: bool
     fixed_shapes: bool
 
 
@@ -38,16 +43,21 @@ CPU = Form(
     attention_scores=1 << 20,  # 4 MB of float32, which fit in a core's share of the cache
     band_logits=1 << 20,
     compiles_parts=True,
+    compiles_loss=False,
     fixed_shapes=False,
 )
-ACCELERATOR = Form(
+GPU = Form(
     # 0.5 GB of float32: one block holds the scores of 8 images of 512x512, or 2 of 1024x1024.
     attention_scores=1 << 27,
-    band_logits=1 << 27,
+    band_logits=None,
     compiles_parts=False,
+    compiles_loss=True,
     fixed_shapes=True,
 )
+# XLA compiles whatever runs on a TPU.
+TPU = dataclasses.replace(GPU, compiles_loss=False)
 
+_FORMS = {"CPU": CPU, "GPU": GPU, "TPU": TPU}
 _asked: list[Form] = []
 
 
@@ -58,7 +68,7 @@ def current_form() -> Form:
     """
     if _asked:
         return _asked[-1]
-    return CPU if device_kinds() == {"CPU"} else ACCELERATOR
+    return _FORMS[device_kind()]
 
 
 @contextlib.contextmanager
@@ -74,10 +84,10 @@ def asking_for(form: Form) -> Iterator[None]:
         _asked.pop()
 
 
-def device_kinds() -> set[str]:
-    """Returns the kinds of the devices of the current strategy, such as `{"GPU"}`."""
+def device_kind() -> str:
+    """Returns the kind of the current strategy's devices: `CPU`, `GPU` or `TPU`."""
     if not tf.distribute.has_strategy():
         # TensorFlow places operations on a GPU if there is one, but on a TPU only in a strategy.
-        return {"GPU"} if tf.config.get_visible_devices("GPU") else {"CPU"}
-    devices = tf.distribute.get_strategy().extended.worker_devices
-    return {tf.DeviceSpec.from_string(device).device_type for device in devices}
+        return "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
+    device, *_ = tf.distribute.get_strategy().extended.worker_devices
+    return tf.DeviceSpec.from_string(device).device_type

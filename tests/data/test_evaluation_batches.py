@@ -62,7 +62,7 @@ def test_evaluations_of_fixed_shape_hold_every_example_once(num_pipelines, num_r
     for share in make_shares(num_pipelines, num_replicas):
         split = Records().split
         assert evaluation_batches.choose_mask_size(split) is None
-        with devices.asking_for(devices.ACCELERATOR):
+        with devices.asking_for(devices.GPU):
             mask_size = evaluation_batches.choose_mask_size(split)
         assert mask_size == (40 + 2 * (COUNT - 1), 60)
         batches = evaluation_batches.build_evaluation(

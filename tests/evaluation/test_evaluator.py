@@ -86,9 +86,9 @@ def test_metrics_equal_those_computed_in_numpy(evaluator, tiny_model, examples, 
     ("batch_size", "form", "block_logits"),
     [
         (2, devices.CPU, 1 << 28),
-        (5, devices.ACCELERATOR, 1 << 28),
+        (5, devices.GPU, 1 << 28),
         (2, devices.CPU, 2 * 96 * 5 * 7),
-        (3, devices.ACCELERATOR, 1),
+        (3, devices.GPU, 1),
     ],
 )
 def test_batches_of_fixed_shape_give_the_same_scores(

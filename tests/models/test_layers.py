@@ -107,8 +107,8 @@ def in_blocks(scores):
     [
         (dataclasses.replace(devices.CPU, attention_scores=1000), SIZES[0], True),
         (dataclasses.replace(devices.CPU, attention_scores=1000), SIZES[1], False),
-        (devices.ACCELERATOR, SIZES[0], True),
-        (devices.ACCELERATOR, SIZES[1], True),
+        (devices.TPU, SIZES[0], True),
+        (devices.TPU, SIZES[1], True),
     ],
 )
 def test_gradients_of_every_weight_equal_hugging_faces(networks, form, size, is_graph, monkeypatch):
@@ -258,8 +258,9 @@ def test_attention_refuses_to_give_probabilities(networks):
         block.attention.self(normal(1, 64, block.hidden_size), 8, 8, output_attentions=True)
 
 
+@pytest.mark.parametrize("form", [devices.CPU, devices.TPU])
 @pytest.mark.parametrize("sizes", [[(8, 12), (4, 6), (2, 3), (1, 3)], [(7, 9), (4, 5), (2, 3)]])
-def test_the_sum_of_scales_equals_resizing_each(sizes):
+def test_the_sum_of_scales_equals_resizing_each(sizes, form):
     maps = [normal(2, *size, 3, seed=index) for index, size in enumerate(sizes)]
 
     def resized(bias, finest, *coarser):
@@ -268,7 +269,8 @@ def test_the_sum_of_scales_equals_resizing_each(sizes):
     def summed(bias, finest, *coarser):
         return layers.sum_upsampled(finest, coarser, bias)
 
-    received = value_and_gradients(summed, normal(3), *maps)
+    with devices.asking_for(form):
+        received = value_and_gradients(summed, normal(3), *maps)
     for mine, expected in zip(
         received, value_and_gradients(resized, normal(3), *maps), strict=True
     ):

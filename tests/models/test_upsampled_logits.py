@@ -29,7 +29,7 @@ def test_bands_equal_resizing_at_once(size, spread):
 @pytest.mark.parametrize("block_logits", [1 << 28, 40 * 6 * 2 * 3])
 def test_blocks_for_accelerators_equal_resizing_at_once(monkeypatch, size, block_logits):
     monkeypatch.setattr(upsampled_logits, "_BLOCK_LOGITS", block_logits)
-    with devices.asking_for(devices.ACCELERATOR):
+    with devices.asking_for(devices.GPU):
         assert_equal_resizing_at_once(size, spread=1.0)
 
 

@@ -145,7 +145,7 @@ def test_replicas_on_cpus_cannot_compile_the_whole_step(environment):
     with pytest.raises(UserError, match=r"--jit_compile needs one replica, .* received 2 replicas"):
         strategies.check_training(training, Replicas(2))
     for kind in ("GPU", "TPU"):
-        environment.setattr(devices, "device_kinds", lambda kind=kind: {kind})
+        environment.setattr(devices, "device_kind", lambda kind=kind: kind)
         strategies.check_training(training, Replicas(2))
 
 
@@ -155,7 +155,7 @@ def test_replicas_on_cpus_cannot_compile_the_whole_step(environment):
 )
 def test_what_keras_compiles_with_xla(environment, kind, by_default, on_request):
     """A TPUStrategy compiles by itself."""
-    environment.setattr(devices, "device_kinds", lambda: {kind})
+    environment.setattr(devices, "device_kind", lambda: kind)
     for training, expected in (
         (TrainingConfig(), by_default),
         (TrainingConfig(jit_compile=True), on_request),

@@ -28,6 +28,9 @@ class Preprocessing:
     def __call__(self, image: tf.Tensor) -> tf.Tensor:
         """Resizes and normalises uint8 `[..., height, width, 3]` to float32 at `image_size`."""
         image = to_unit_range(image)
+        if image.shape[-3:-1] == self.image_size:
+            # XLA compiles both sides of a condition, and it has no resize with antialiasing.
+            return self.normalize(image)
         resized = tf.cond(
             tf.reduce_all(tf.shape(image)[-3:-1] == self.image_size),
             lambda: image,  # Resizing it to its own size would take longer than all the rest.

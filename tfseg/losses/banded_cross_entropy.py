@@ -15,11 +15,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfseg import devices
-from tfseg.data.transforms import half_pixel_position
+from tfseg.losses.targets import FACTOR, FAR_WEIGHTS, make_targets
 
-FACTOR = 4
-# Bilinear weights of the second of two neighbours for the pixels between them: 1/8, 3/8, 5/8, 7/8.
-_FAR_WEIGHTS = tuple(half_pixel_position(FACTOR // 2 + k, 1 / FACTOR) for k in range(FACTOR))
 # exp(-80) still is a normal float32, so sums of exponentials neither vanish nor overflow.
 _SAFE_RANGE = 80.0
 
@@ -174,7 +171,7 @@ def _band_of_any_range(
     highest = tf.reduce_max(upsampled, -2, keepdims=True)
     exponentials = tf.exp(upsampled - highest)
     normalizer = tf.reduce_sum(exponentials, -2, keepdims=True)
-    targets = _targets(labels, rows.shape[2], *settings)
+    targets = make_targets(labels, 1, rows.shape[2], *settings)
     mass = tf.reduce_sum(targets, -2, keepdims=True)
     picked = tf.reduce_sum(targets * upsampled, -2, keepdims=True)
     losses = mass * (tf.math.log(normalizer) + highest) - picked
@@ -194,7 +191,7 @@ def _band_of_narrow_range(
     `q_near^7 q_far`, `q_near^5 q_far^3`, and so on, so that one exponential replaces four.
     """
     losses, to_upper, to_lower = [], [], []
-    for line_labels, weight in zip(tf.unstack(labels, axis=1), _FAR_WEIGHTS, strict=True):
+    for line_labels, weight in zip(tf.unstack(labels, axis=1), FAR_WEIGHTS, strict=True):
         line = rows[:-1] + weight * (rows[1:] - rows[:-1])
         loss, gradient = _score_line(line, line_labels, *settings)
         losses.append(loss)
@@ -221,10 +218,10 @@ def _score_line(line: tf.Tensor, labels: tf.Tensor, *settings) -> tuple[tf.Tenso
     roots = tf.exp(line / (2 * FACTOR))
     near, far = _odd_powers(roots[..., :-1]), _odd_powers(roots[..., 1:])
     losses, to_left, to_right = [], [], []
-    for k, weight in enumerate(_FAR_WEIGHTS):
+    for k, weight in enumerate(FAR_WEIGHTS):
         exponentials = near[FACTOR - 1 - k] * far[k]
         normalizer = tf.reduce_sum(exponentials, -2)
-        targets = _targets(labels[k], line.shape[2], *settings)
+        targets = make_targets(labels[k], 1, line.shape[2], *settings)
         mass, picked = _sum_targets(line, labels[k], targets, weight, *settings)
         losses.append(mass * tf.math.log(normalizer) - picked)
         gradient = exponentials * (mass / normalizer)[..., None, :] - targets
@@ -264,35 +261,14 @@ def _join_columns(to_left: tf.Tensor, to_right: tf.Tensor) -> tf.Tensor:
     return tf.pad(to_left, before) + tf.pad(to_right, after)
 
 
-def _targets(
-    labels: tf.Tensor,
-    num_classes: int,
-    ignore_index: int,
-    class_weights: tuple[float, ...] | None,
-    label_smoothing: float,
-) -> tf.Tensor:
-    """Returns the targets `t` in the loss `-sum_c t_c log p_c` of each pixel, zero for void pixels.
-
-    They have the shape `[..., num_classes, columns]` for labels `[..., columns]`. XLA computes them
-    where they are used and does not store them.
-    """
-    labels = labels[..., None, :]
-    chosen = labels == tf.range(num_classes)[:, None]
-    if class_weights is None and not label_smoothing:
-        return tf.cast(chosen & (labels != ignore_index), tf.float32)
-    weights = tf.constant(class_weights or (1.0,) * num_classes)[:, None]
-    targets = tf.cast(chosen, tf.float32) * (1.0 - label_smoothing) + label_smoothing / num_classes
-    return tf.where(labels != ignore_index, weights * targets, 0.0)
-
-
 def _interpolate(near: tf.Tensor, far: tf.Tensor) -> tf.Tensor:
     """Returns the four pixels between two neighbours, stacked along a new first axis."""
-    return tf.stack([near + weight * (far - near) for weight in _FAR_WEIGHTS])
+    return tf.stack([near + weight * (far - near) for weight in FAR_WEIGHTS])
 
 
 def _split_gradient(gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Transposes `_interpolate`: returns the gradients of the near and of the far neighbours."""
-    pairs = list(zip(tf.unstack(gradient), _FAR_WEIGHTS, strict=True))
+    pairs = list(zip(tf.unstack(gradient), FAR_WEIGHTS, strict=True))
     near = tf.add_n([part * (1.0 - weight) for part, weight in pairs])
     return near, tf.add_n([part * weight for part, weight in pairs])
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfseg import replicas
-from tfseg.losses import banded_cross_entropy
+from tfseg import devices, replicas
+from tfseg.losses import banded_cross_entropy, fused_cross_entropy
 
 
 class SegmentationCrossEntropy(tf.keras.losses.Loss):
@@ -64,8 +64,10 @@ class SegmentationCrossEntropy(tf.keras.losses.Loss):
         y_true, logits = tf.convert_to_tensor(y_true), tf.cast(y_pred, tf.float32)
         self._check_num_classes(logits)
         settings = (self.ignore_index, self.class_weights, self.label_smoothing)
+        is_fused = devices.current_form().band_logits is None
         if banded_cross_entropy.applies_to(y_true, logits):
-            total = banded_cross_entropy.upsampled_cross_entropy_sum(y_true, logits, *settings)
+            module = fused_cross_entropy if is_fused else banded_cross_entropy
+            total = module.upsampled_cross_entropy_sum(y_true, logits, *settings)
         else:
             if logits.shape[1:3] != y_true.shape[1:3] or None in logits.shape[1:3]:
                 logits = tf.image.resize(logits, tf.shape(y_true)[1:3])

@@ -143,8 +143,7 @@ def compiles_step(training: TrainingConfig, strategy: tf.distribute.Strategy) ->
     A TPUStrategy does so by itself. On GPUs XLA fuses pointwise operations, which are small kernels
     otherwise. On a CPU the step takes longer under XLA, because its matrix products do.
     """
-    kinds = _kinds(strategy)
-    if kinds == {"TPU"}:
+    if _device_kind(strategy) == "TPU":
         return False
     if training.jit_compile is not None:
         return training.jit_compile
@@ -154,13 +153,13 @@ def compiles_step(training: TrainingConfig, strategy: tf.distribute.Strategy) ->
 def _exchanges_within_xla(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether gradients are summed over the replicas in programs that XLA compiles."""
     is_one_machine = not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    kinds = _kinds(strategy)
-    return kinds == {"TPU"} or (kinds == {"GPU"} and is_one_machine)
+    kind = _device_kind(strategy)
+    return kind == "TPU" or (kind == "GPU" and is_one_machine)
 
 
-def _kinds(strategy: tf.distribute.Strategy) -> set[str]:
+def _device_kind(strategy: tf.distribute.Strategy) -> str:
     with strategy.scope():
-        return devices.device_kinds()
+        return devices.device_kind()
 
 
 def _check_batch_size(batch_size: int, num_replicas: int) -> None:

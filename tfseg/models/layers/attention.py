@@ -94,7 +94,9 @@ def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
             # over channels, which is one number per query.
             along = tf.reduce_sum(upstream * context, -1, keepdims=True)
             by_query = (query, upstream, along)
-            return _map_blocks(_block_gradient, by_query, (key, value), summed=2)
+            is_cpu = devices.current_form().compiles_parts
+            function = _block_gradient if is_cpu else _block_gradient_by_key
+            return _map_blocks(function, by_query, (key, value), summed=2)
 
         return context, gradient
 
@@ -124,6 +126,29 @@ def _block_gradient(
         for left, right in ((to_scores, query), (probabilities, upstream))
     ]
     return tf.matmul(to_scores, key), to_key, to_value
+
+
+def _block_gradient_by_key(
+    query: tf.Tensor,
+    upstream: tf.Tensor,
+    along: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    sum_dtype: tf.DType,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Does what `_block_gradient` does, on transposed scores.
+
+    In a program that XLA compiles as a whole, it would find the expressions of the forward pass
+    again, and keep all scores until the backward pass instead of computing them again.
+    """
+    probabilities = tf.nn.softmax(tf.matmul(key, query, transpose_b=True), axis=-2)
+    slopes = tf.matmul(value, upstream, transpose_b=True)
+    to_scores = probabilities * (slopes - tf.linalg.matrix_transpose(along))
+    to_key, to_value = [
+        tf.matmul(tf.cast(left, sum_dtype), tf.cast(right, sum_dtype))
+        for left, right in ((to_scores, query), (probabilities, upstream))
+    ]
+    return tf.matmul(to_scores, key, transpose_a=True), to_key, to_value
 
 
 def _probabilities(query: tf.Tensor, key: tf.Tensor) -> tf.Tensor:

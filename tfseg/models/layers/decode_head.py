@@ -8,6 +8,7 @@ import tensorflow as tf
 from transformers import SegformerConfig
 from transformers.models.segformer import modeling_tf_segformer as hf
 
+from tfseg import devices
 from tfseg.models.layers.batch_norm import BatchNorm
 from tfseg.models.layers.dense import PointwiseConv, project
 from tfseg.models.layers.dropout import relu_dropout
@@ -25,8 +26,9 @@ class FusedDecodeHead(hf.TFSegformerDecodeHead):
     follows becomes a factor on `W_i` and on the bias of the sum.
     https://arxiv.org/abs/2105.15203, section 3.2.
 
-    In mixed precision the products of kernels, the resizes and the sum are float32; products with
-    feature maps have the compute dtype of the layers.
+    In mixed precision the products of kernels and the sum are float32; products with feature maps
+    have the compute dtype of the layers. The resizes are float32 on a CPU. On accelerators they are
+    products too, and their results have the compute dtype.
     """
 
     def __init__(self, config: SegformerConfig, **kwargs):
@@ -49,9 +51,11 @@ class FusedDecodeHead(hf.TFSegformerDecodeHead):
             scale, shift = self._batch_norm_as_scale()
             kernels, bias = [kernel * scale for kernel in kernels], bias * scale + shift
         maps = [
-            tf.cast(project(features, tf.cast(kernel, features.dtype)), tf.float32)
+            project(features, tf.cast(kernel, features.dtype))
             for features, kernel in zip(hidden_states, kernels, strict=True)
         ]
+        if devices.current_form().compiles_parts:
+            maps = [tf.cast(features, tf.float32) for features in maps]
         fused = sum_upsampled(maps[0], maps[1:], bias)
         if training:
             fused = self.batch_norm(fused, training=True)
