@@ -152,17 +152,17 @@ def test_an_address_of_another_form(address):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "augmentation"), [("hf:some/photos", None), ("shapes", "rand_augment")]
+    ("source", "augmentation", "words"),
+    [
+        ("huggingface", "standard", "cannot send --dataset=mine .* use folder: or tfds:, or leave"),
+        ("folder", "rand_augment", "cannot send --augmentation=rand_augment .*=standard, or leave"),
+    ],
 )
-def test_what_cannot_be_sent_to_another_process_is_refused(dataset, augmentation, tmp_path):
-    names = tmp_path / "names.json"
-    names.write_text('{"0": "sky"}')
-    id2label = str(names) if dataset.startswith("hf:") else None
-    spec = pipeline.get_spec(DataConfig(dataset=dataset, id2label=id2label))
-    config = TrainDataConfig(data_service="grpc://localhost:1", augmentation=augmentation)
-    words = "--data_service=grpc://localhost:1 cannot send .*, or leave --data_service out"
+def test_what_cannot_be_sent_to_another_process_is_refused(source, augmentation, words):
     with pytest.raises(UserError, match=words):
-        pipeline.check_data_service(spec, config)
+        data_service.check_service(
+            "grpc://localhost:1", source=source, dataset="mine", augmentation=augmentation
+        )
 
 
 @tf.function

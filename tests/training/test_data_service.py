@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import json
+import os
 import re
 import shlex
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import make_boxes_config
@@ -17,7 +20,6 @@ from tfseg import network
 from tfseg.config import TrainDataConfig, serialization
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 40  # takes longer than noticing that the dispatcher has ended
 PAGE = (ROOT / "docs" / "devices.md").read_text()
 
 
@@ -71,15 +73,22 @@ def service():
 def start(boxes_dir, plain_model_dir, tmp_path):
     """A function (name, data_service, **training) that starts a training in `<tmp_path>/<name>`."""
 
-    def start(name, data_service, **training):
+    def start(name, data_service, *, tf_config=None, **training):
         config = make_boxes_config(boxes_dir, plain_model_dir, tmp_path / name, **training)
         train_data = TrainDataConfig(data_service=data_service)
-        config = dataclasses.replace(config, train_data=train_data)
+        run = dataclasses.replace(config.run, export=False)
+        config = dataclasses.replace(config, train_data=train_data, run=run)
         path = tmp_path / f"{name}.json"
         path.write_text(serialization.to_json(config))
-        command = [sys.executable, "-m", "tests.training.distributed_run", "1", "--fit_only", path]
+        command = [sys.executable, "-m", "tests.training.distributed_run", "1", path]
+        environment = {**os.environ, "TF_CONFIG": json.dumps(tf_config) if tf_config else ""}
         return subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     return start
@@ -92,27 +101,61 @@ def finish(process):
 
 def read_history(folder):
     with open(folder / "history.csv") as file:
-        return [(row["step"], row["loss"], row["val_loss"]) for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    return [[float(row[name]) for name in ("step", "loss", "val_loss")] for row in rows]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("event", ["kill 0", "kill 1", "restart 2"])
-def test_a_service_that_ends_ends_the_training_and_the_same_command_resumes(
-    service, start, tmp_path, event
-):
-    finish(start("without", None, epochs=EPOCHS))
-    process = start("with", service.address, epochs=EPOCHS)
-    written = tmp_path / "with" / "checkpoints" / "checkpoint"
-    wait_until(lambda: written.exists() or process.poll() is not None)
-    assert process.poll() is None, process.communicate()
-    verb, index = event.split()
-    getattr(service, verb)(int(index))
+def end(process):
+    """Waits for a training that must fail within a minute with one line."""
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert line.startswith(f"error: --data_service={service.address}: the dispatcher or an input")
+    assert "the dispatcher or an input worker has ended, does not answer or was restarted" in line
     assert "Traceback" not in errors
-    for each in range(3):
-        service.restart(each)
-    finish(start("with", service.address, epochs=EPOCHS))
-    assert read_history(tmp_path / "with") == read_history(tmp_path / "without")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("event", ["kill", "restart"])
+def test_an_input_worker_that_ends_ends_the_training_and_the_same_command_resumes(
+    service, start, tmp_path, event
+):
+    finish(start("without", None, epochs=12))
+    process = start("with", service.address, epochs=12)
+    wait_for_checkpoint(tmp_path / "with", process)
+    getattr(service, event)(1)
+    end(process)
+    for index in range(3):
+        service.restart(index)
+    finish(start("with", service.address, epochs=12))
+    np.testing.assert_allclose(
+        read_history(tmp_path / "with"), read_history(tmp_path / "without"), rtol=1e-3
+    )
+
+
+@pytest.mark.slow
+def test_a_dispatcher_that_ends_ends_the_training(service, start, tmp_path):
+    process = start("with", service.address, epochs=2000)
+    wait_for_checkpoint(tmp_path / "with", process)
+    service.kill(0)
+    end(process)
+
+
+@pytest.mark.slow
+def test_two_trainings_that_share_a_service_train_as_one_without(service, start, tmp_path):
+    finish(start("without", None))
+    ports = [find_closed_url().rpartition(":")[2] for _ in range(2)]
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    for process in [
+        start("with", service.address, tf_config={"cluster": cluster, "task": task})
+        for task in ({"type": "worker", "index": index} for index in range(2))
+    ]:
+        finish(process)
+    np.testing.assert_allclose(
+        read_history(tmp_path / "with"), read_history(tmp_path / "without"), rtol=1e-3
+    )
+
+
+def wait_for_checkpoint(folder, process):
+    written = folder / "checkpoints" / "checkpoint"
+    wait_until(lambda: written.exists() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
