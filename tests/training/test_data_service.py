@@ -4,11 +4,8 @@ import csv
 import dataclasses
 import json
 import os
-import re
-import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,57 +13,19 @@ import pytest
 
 from tests.conftest import make_boxes_config
 from tests.hosts import find_closed_url
-from tfseg import network
+from tests.input_service import Service, wait_until
 from tfseg.config import TrainDataConfig, serialization
+from tfseg.data import data_service
+from tfseg.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "devices.md").read_text()
-
-
-class Service:
-    """The dispatcher and the two input workers of docs/devices.md, on free ports."""
-
-    def __init__(self):
-        (block,) = re.findall(r"<!-- command: input_workers -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
-        self.ports = {}
-        for port in sorted(set(re.findall(r"50\d\d", block))):
-            self.ports[port] = find_closed_url().rpartition(":")[2]
-            block = block.replace(port, self.ports[port])
-        self.commands = block.strip().splitlines()
-        self.processes = [self.start(index) for index in range(3)]
-
-    @property
-    def address(self):
-        return f"grpc://localhost:{self.ports['5050']}"
-
-    def start(self, index):
-        command = [sys.executable, *shlex.split(self.commands[index])[1:]]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        wait_until(lambda: network.port_answers(f"localhost:{list(self.ports.values())[index]}"))
-        return process
-
-    def kill(self, index):
-        self.processes[index].kill()
-        self.processes[index].wait()
-
-    def restart(self, index):
-        self.kill(index)
-        self.processes[index] = self.start(index)
-
-
-def wait_until(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.fixture
 def service():
     service = Service()
     yield service
-    for process in service.processes:
-        process.kill()
+    service.end()
 
 
 @pytest.fixture
@@ -130,6 +89,14 @@ def test_an_input_worker_that_ends_ends_the_training_and_the_same_command_resume
     np.testing.assert_allclose(
         read_history(tmp_path / "with"), read_history(tmp_path / "without"), rtol=1e-3
     )
+
+
+@pytest.mark.slow
+def test_an_input_worker_that_was_not_started():
+    service = Service(num_workers=1)
+    with pytest.raises(UserError, match="1 of 2 of its input workers answered within 10 seconds"):
+        data_service.count_input_workers(service.address, seconds=10)
+    service.end()
 
 
 @pytest.mark.slow
