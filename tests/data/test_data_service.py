@@ -1,4 +1,4 @@
-"""A dispatcher and two input workers in this process; `tests/training` has them in their own."""
+"""Batches from a tf.data service; `tests/training/test_data_service.py` trains with them."""
 
 import itertools
 
@@ -7,51 +7,22 @@ import pytest
 import tensorflow as tf
 
 from tests.hosts import find_closed_url
+from tests.input_service import Service
 from tfseg.config import DataConfig, TrainDataConfig
 from tfseg.data import data_service, pipeline
 from tfseg.data.transforms import Preprocessing
 from tfseg.errors import UserError
 
 NUM_EXAMPLES, BATCH_SIZE = 8, 2
+dispatchers = []
 service_lib = tf.data.experimental.service
-
-
-def find_ports(count):
-    """Free ports, as words."""
-    return [find_closed_url().rpartition(":")[2] for _ in range(count)]
-
-
-class Service:
-    """A dispatcher that lists two input workers, and those of them that were started."""
-
-    def __init__(self, num_workers=2, **config):
-        self.ports = find_ports(3)
-        config = config or {"worker_addresses": [f"localhost:{port}" for port in self.ports[1:]]}
-        config = service_lib.DispatcherConfig(port=int(self.ports[0]), **config)
-        self.dispatcher = service_lib.DispatchServer(config)
-        self.workers = [self.start_worker(index) for index in range(num_workers)]
-
-    @property
-    def address(self):
-        return f"grpc://localhost:{self.ports[0]}"
-
-    def start_worker(self, index):
-        port = self.ports[1 + index]
-        config = service_lib.WorkerConfig(
-            f"localhost:{self.ports[0]}", worker_address=f"localhost:{port}", port=int(port)
-        )
-        return service_lib.WorkerServer(config)
-
-    def stop(self):
-        for server in (*self.workers, self.dispatcher):
-            server._stop()
 
 
 @pytest.fixture(scope="module")
 def service():
     service = Service()
     yield service
-    service.stop()
+    service.end()
 
 
 @pytest.fixture
@@ -115,34 +86,20 @@ def test_several_trainings_take_their_own_shares(service, make_batches):
 
 
 def test_an_address_where_nobody_listens(make_batches):
-    address = f"grpc://localhost:{find_ports(1)[0]}"
+    address = f"grpc://localhost:{find_closed_url().rpartition(':')[2]}"
     with pytest.raises(UserError, match=f"--data_service={address} does not answer; start"):
         make_batches(address)
 
 
-def test_an_input_worker_that_was_not_started():
-    service = Service(num_workers=1)
-    words = "1 of 2 of its input workers answered within 2 seconds; list them all"
+@pytest.mark.parametrize("workers", [["localhost:1"], None], ids=["not started", "not listed"])
+def test_no_input_worker_answers(workers):
+    # The thread that asks goes on asking, so the dispatcher lives as long as this process.
+    dispatchers.append(
+        service_lib.DispatchServer(service_lib.DispatcherConfig(worker_addresses=workers))
+    )
+    words = "none of its input workers answered within 1 seconds; list them all in"
     with pytest.raises(UserError, match=words):
-        data_service.count_input_workers(service.address, seconds=2)
-    service.stop()
-
-
-def test_no_input_worker_was_started():
-    service = Service(num_workers=0)
-    with pytest.raises(UserError, match="none of its input workers answered within 1 seconds"):
-        data_service.count_input_workers(service.address, seconds=1)
-    # These end the wait of the thread that asked.
-    service.workers = [service.start_worker(index) for index in range(2)]
-    service.stop()
-
-
-@pytest.mark.slow
-def test_a_dispatcher_without_a_list_of_workers():
-    service = Service(worker_addresses=None)
-    with pytest.raises(UserError, match=r"none of its input .* list them all in the disp"):
-        data_service.count_input_workers(service.address, seconds=5)
-    service.stop()
+        data_service.count_input_workers(dispatchers[-1].target, seconds=1)
 
 
 @pytest.mark.parametrize("address", ["localhost:5050", "grpc://localhost", "grpc://a:b"])
@@ -152,41 +109,17 @@ def test_an_address_of_another_form(address):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "augmentation"), [("hf:some/photos", None), ("shapes", "rand_augment")]
+    ("source", "augmentation", "words"),
+    [
+        ("huggingface", "standard", "cannot send --dataset=mine .* use folder: or tfds:, or leave"),
+        ("folder", "rand_augment", "cannot send --augmentation=rand_augment .*=standard, or leave"),
+    ],
 )
-def test_what_cannot_be_sent_to_another_process_is_refused(dataset, augmentation, tmp_path):
-    names = tmp_path / "names.json"
-    names.write_text('{"0": "sky"}')
-    id2label = str(names) if dataset.startswith("hf:") else None
-    spec = pipeline.get_spec(DataConfig(dataset=dataset, id2label=id2label))
-    config = TrainDataConfig(data_service="grpc://localhost:1", augmentation=augmentation)
-    words = "--data_service=grpc://localhost:1 cannot send .*, or leave --data_service out"
+def test_what_cannot_be_sent_to_another_process_is_refused(source, augmentation, words):
     with pytest.raises(UserError, match=words):
-        pipeline.check_data_service(spec, config)
-
-
-@tf.function
-def next_batch(iterator):
-    return next(iterator)
-
-
-def read_for_ever(iterator, service):
-    with data_service.watching(service):
-        while True:
-            next_batch(iterator)
-
-
-def test_a_dispatcher_that_ends_ends_the_training(make_batches, monkeypatch):
-    monkeypatch.setattr(data_service, "CHECK_EVERY_SECONDS", 0.1)
-    monkeypatch.setattr(data_service, "ANSWER_TIMEOUT_SECONDS", 5)
-    doomed = Service()
-    batches = make_batches(doomed.address, augmentation="none")
-    words = "the dispatcher or an input worker has ended.* continues from the last checkpoint"
-    iterator = iter(batches)
-    next_batch(iterator)
-    doomed.dispatcher._stop()
-    with pytest.raises(UserError, match=words):
-        read_for_ever(iterator, doomed.address)
+        data_service.check_service(
+            "grpc://localhost:1", source=source, dataset="mine", augmentation=augmentation
+        )
 
 
 def test_an_error_of_another_kind_stays_what_it_is(service):

@@ -2,84 +2,52 @@
 
 import csv
 import dataclasses
-import re
-import shlex
+import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import make_boxes_config
 from tests.hosts import find_closed_url
-from tfseg import network
+from tests.input_service import Service, wait_until
 from tfseg.config import TrainDataConfig, serialization
+from tfseg.data import data_service
+from tfseg.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 40  # takes longer than noticing that the dispatcher has ended
-PAGE = (ROOT / "docs" / "devices.md").read_text()
-
-
-class Service:
-    """The dispatcher and the two input workers of docs/devices.md, on free ports."""
-
-    def __init__(self):
-        (block,) = re.findall(r"<!-- command: input_workers -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
-        self.ports = {}
-        for port in sorted(set(re.findall(r"50\d\d", block))):
-            self.ports[port] = find_closed_url().rpartition(":")[2]
-            block = block.replace(port, self.ports[port])
-        self.commands = block.strip().splitlines()
-        self.processes = [self.start(index) for index in range(3)]
-
-    @property
-    def address(self):
-        return f"grpc://localhost:{self.ports['5050']}"
-
-    def start(self, index):
-        command = [sys.executable, *shlex.split(self.commands[index])[1:]]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        wait_until(lambda: network.port_answers(f"localhost:{list(self.ports.values())[index]}"))
-        return process
-
-    def kill(self, index):
-        self.processes[index].kill()
-        self.processes[index].wait()
-
-    def restart(self, index):
-        self.kill(index)
-        self.processes[index] = self.start(index)
-
-
-def wait_until(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.fixture
 def service():
     service = Service()
     yield service
-    for process in service.processes:
-        process.kill()
+    service.end()
 
 
 @pytest.fixture
 def start(boxes_dir, plain_model_dir, tmp_path):
     """A function (name, data_service, **training) that starts a training in `<tmp_path>/<name>`."""
 
-    def start(name, data_service, **training):
+    def start(name, data_service, *, tf_config=None, **training):
         config = make_boxes_config(boxes_dir, plain_model_dir, tmp_path / name, **training)
         train_data = TrainDataConfig(data_service=data_service)
-        config = dataclasses.replace(config, train_data=train_data)
+        run = dataclasses.replace(config.run, export=False)
+        config = dataclasses.replace(config, train_data=train_data, run=run)
         path = tmp_path / f"{name}.json"
         path.write_text(serialization.to_json(config))
-        command = [sys.executable, "-m", "tests.training.distributed_run", "1", "--fit_only", path]
+        command = [sys.executable, "-m", "tests.training.distributed_run", "1", path]
+        environment = {**os.environ, "TF_CONFIG": json.dumps(tf_config) if tf_config else ""}
         return subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     return start
@@ -92,27 +60,69 @@ def finish(process):
 
 def read_history(folder):
     with open(folder / "history.csv") as file:
-        return [(row["step"], row["loss"], row["val_loss"]) for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file))
+    return [[float(row[name]) for name in ("step", "loss", "val_loss")] for row in rows]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("event", ["kill 0", "kill 1", "restart 2"])
-def test_a_service_that_ends_ends_the_training_and_the_same_command_resumes(
-    service, start, tmp_path, event
-):
-    finish(start("without", None, epochs=EPOCHS))
-    process = start("with", service.address, epochs=EPOCHS)
-    written = tmp_path / "with" / "checkpoints" / "checkpoint"
-    wait_until(lambda: written.exists() or process.poll() is not None)
-    assert process.poll() is None, process.communicate()
-    verb, index = event.split()
-    getattr(service, verb)(int(index))
+def end(process):
+    """Waits for a training that must fail within a minute with one line."""
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert line.startswith(f"error: --data_service={service.address}: the dispatcher or an input")
+    assert "the dispatcher or an input worker has ended, does not answer or was restarted" in line
     assert "Traceback" not in errors
-    for each in range(3):
-        service.restart(each)
-    finish(start("with", service.address, epochs=EPOCHS))
-    assert read_history(tmp_path / "with") == read_history(tmp_path / "without")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("event", ["kill", "restart"])
+def test_an_input_worker_that_ends_ends_the_training_and_the_same_command_resumes(
+    service, start, tmp_path, event
+):
+    finish(start("without", None, epochs=12))
+    process = start("with", service.address, epochs=12)
+    wait_for_checkpoint(tmp_path / "with", process)
+    getattr(service, event)(1)
+    end(process)
+    for index in range(3):
+        service.restart(index)
+    finish(start("with", service.address, epochs=12))
+    np.testing.assert_allclose(
+        read_history(tmp_path / "with"), read_history(tmp_path / "without"), rtol=1e-3
+    )
+
+
+@pytest.mark.slow
+def test_an_input_worker_that_was_not_started():
+    service = Service(num_workers=1)
+    with pytest.raises(UserError, match="1 of 2 of its input workers answered within 10 seconds"):
+        data_service.count_input_workers(service.address, seconds=10)
+    service.end()
+
+
+@pytest.mark.slow
+def test_a_dispatcher_that_ends_ends_the_training(service, start, tmp_path):
+    process = start("with", service.address, epochs=2000)
+    wait_for_checkpoint(tmp_path / "with", process)
+    service.kill(0)
+    end(process)
+
+
+@pytest.mark.slow
+def test_two_trainings_that_share_a_service_train_as_one_without(service, start, tmp_path):
+    finish(start("without", None))
+    ports = [find_closed_url().rpartition(":")[2] for _ in range(2)]
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    for process in [
+        start("with", service.address, tf_config={"cluster": cluster, "task": task})
+        for task in ({"type": "worker", "index": index} for index in range(2))
+    ]:
+        finish(process)
+    np.testing.assert_allclose(
+        read_history(tmp_path / "with"), read_history(tmp_path / "without"), rtol=1e-3
+    )
+
+
+def wait_for_checkpoint(folder, process):
+    written = folder / "checkpoints" / "checkpoint"
+    wait_until(lambda: written.exists() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()

@@ -14,29 +14,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tfseg.config.sections import DataConfig, TrainDataConfig
-from tfseg.data import (
-    augmentation,
-    bad_examples,
-    caching,
-    catalog,
-    data_service,
-    masks,
-    transforms,
-)
+from tfseg.data import augmentation, bad_examples, caching, catalog, data_service, masks, transforms
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
+from tfseg.data.slices import Slices
 from tfseg.data.split import Split, keep
 from tfseg.data.transforms import Preprocessing
 from tfseg.errors import UserError
 
 Example = dict[str, tf.Tensor]
-Decode = Callable[[Any], Example]
 
 EVERYTHING = tf.distribute.InputContext()  # the share of a single process with a single replica
 
@@ -137,30 +128,6 @@ def _load_source(
     return tfds.load(spec.path, split, data_dir=config.data_dir, max_examples=max_examples, **keys)
 
 
-def check_data_service(spec: DatasetSpec, config: TrainDataConfig) -> None:
-    """Checks that the input workers of `config.data_service`, if it is set, can do their work.
-
-    Raises:
-        UserError: Python code of this process reads or augments the examples, or an input worker
-            does not answer.
-    """
-    if config.data_service is None:
-        return
-    if spec.source == "huggingface":
-        raise UserError(
-            f"--data_service={config.data_service} cannot send --dataset={spec.name} to its "
-            "workers, because Python code of this process reads it; use a folder: or tfds: data "
-            "set, or leave --data_service out"
-        )
-    if config.augmentation == "rand_augment":
-        raise UserError(
-            f"--data_service={config.data_service} cannot send --augmentation=rand_augment to its "
-            "workers, because keras-cv keeps its random state in this process; use "
-            "--augmentation=standard, or leave --data_service out"
-        )
-    data_service.count_input_workers(config.data_service)
-
-
 def count_batches(num_examples: int, batch_size: int) -> int:
     """Returns the number of whole batches per epoch.
 
@@ -211,61 +178,37 @@ def build_training(
         UserError: One batch needs more examples than there are.
     """
     num_batches = count_batches(split.num_examples, batch_size)
-    records, decode, buffer_size = _read_records(split, config)
-    share_size = batch_size // share.num_input_pipelines
-    slice_size = share.get_per_replica_batch_size(batch_size)
+    records, decode, buffer_size = caching.choose_records(
+        split, config.cache, may_cache=config.data_service is None
+    )
     prepare = functools.partial(
         _prepare_training, config=config, preprocessing=preprocessing, labels=labels
     )
 
-    def is_own(position: tf.Tensor, epoch: tf.Tensor, worker: int, num_workers: int) -> tf.Tensor:
-        number = (epoch - first_epoch) * num_batches + position // batch_size
-        in_share = position % share_size // slice_size
-        slice_number = number * (share_size // slice_size) + in_share
-        is_shared = position % batch_size // share_size == share.input_pipeline_id
-        return is_shared & (slice_number % num_workers == worker)
-
-    def epoch_slices(epoch: tf.Tensor, worker: int, num_workers: int) -> tf.data.Dataset:
+    def epoch_batches(epoch: tf.Tensor, slices: Slices) -> tf.data.Dataset:
         # This sets the seed of this function's own graph, so the order does not depend on the
         # global seed. Also, `shuffle` cannot compare a seed that is a tensor with a global seed 0.
         tf.random.set_seed(1)
         order_seed = seed + epoch * 1_000_003  # A prime keeps the seeds of two runs apart.
         order = records.shuffle(buffer_size, order_seed, reshuffle_each_iteration=False)
-        own = order.take(num_batches * batch_size).enumerate()
-        if share.num_input_pipelines > 1 or num_workers > 1:
-            own = own.filter(lambda position, _: is_own(position, epoch, worker, num_workers))
 
         def prepare_one(position: tf.Tensor, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
             return prepare(decode(record), tf.stack([tf.cast(order_seed, tf.int64), position]))
 
-        prepared = own.map(prepare_one, num_parallel_calls=tf.data.AUTOTUNE)
-        return prepared.batch(slice_size, drop_remainder=True)
+        prepared = slices.take(order, epoch).map(prepare_one, num_parallel_calls=tf.data.AUTOTUNE)
+        return prepared.batch(slices.size, drop_remainder=True)
 
-    def slices(worker: int, num_workers: int) -> tf.data.Dataset:
+    def build(worker: int, num_workers: int) -> tf.data.Dataset:
+        slices = Slices(batch_size, num_batches, first_epoch, share, worker, num_workers)
         epochs = tf.data.Dataset.range(first_epoch, 1 << 40)
-        return epochs.flat_map(lambda epoch: epoch_slices(epoch, worker, num_workers))
+        return epochs.flat_map(lambda epoch: epoch_batches(epoch, slices))
 
-    if config.data_service:
-        batches = data_service.distribute(slices, config.data_service)
-    else:
-        batches = slices(0, 1)
+    service = config.data_service
+    batches = data_service.distribute(build, service) if service else build(0, 1)
     # If the end were not known to be far, several processes would agree at every step that there
     # is another batch.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     return batches.apply(endless).prefetch(tf.data.AUTOTUNE)
-
-
-def _read_records(split: Split, config: TrainDataConfig) -> tuple[tf.data.Dataset, Decode, int]:
-    """Returns records to read in every epoch, how to decode them, and the size to shuffle in.
-
-    Input workers cache nothing, because a share of the examples differs from epoch to epoch. They
-    shuffle as widely as a training that caches, so that the order is the same.
-    """
-    examples, is_cached = caching.cache_examples(split.examples, config.cache)
-    if is_cached and not config.data_service:
-        return examples, keep, split.num_examples
-    buffer_size = split.num_examples if is_cached else caching.uncached_buffer_size(examples)
-    return split.records, split.decode, buffer_size
 
 
 def _prepare_training(

@@ -9,7 +9,7 @@ import tensorflow as tf
 from etils import epath
 
 from tfseg.config.commands import TrainConfig
-from tfseg.data import evaluation_batches, pipeline
+from tfseg.data import data_service, evaluation_batches, pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.split import Split
 from tfseg.losses import class_weights
@@ -69,13 +69,21 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
     # Workers that drew the same numbers would drop the same paths in different examples.
     seed = (config.training.seed + cluster.read_cluster().index) % 2**32
     reproducibility.set_seed(seed, deterministic=config.training.deterministic)
-    pipeline.check_data_service(spec, config.train_data)
+    _check_data_service(config, spec)
     train, evaluation = _load_splits(config, spec)
     with strategy.scope():
         mask_size = evaluation_batches.choose_mask_size(evaluation)
     run = Run(config, spec, weights, model_dir, train, evaluation, strategy, mask_size)
     run_directory.check_splits(model_dir, run.splits)
     return run
+
+
+def _check_data_service(config: TrainConfig, spec: DatasetSpec) -> None:
+    service, augmentation = config.train_data.data_service, config.train_data.augmentation
+    if service is not None:
+        data_service.check_service(
+            service, source=spec.source, dataset=spec.name, augmentation=augmentation
+        )
 
 
 def _load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[Split, Split]:
