@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import importlib.metadata
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -27,9 +29,9 @@ class Form:
         compiles_parts: Let XLA compile single functions inside graphs of static shapes that it
             does not compile, and write layer normalisation in other graphs so that oneDNN
             recognises it. Otherwise layers expect XLA to compile the whole step.
-        compiles_loss: Let XLA compile the loss also where it does not compile the step: without
-            XLA, `band_logits=None` would hold all logits many times.
-        fixed_shapes: Give all batches of an evaluation one shape, and compile it with XLA.
+        compiles_loss: Let XLA compile the loss also where it does not compile the step, because
+            without XLA `band_logits=None` would hold all logits many times; and an evaluation.
+        fixed_shapes: Give all batches of an evaluation one shape, as XLA needs it.
     """
 
     attention_scores: int
@@ -68,7 +70,8 @@ def current_form() -> Form:
     """
     if _asked:
         return _asked[-1]
-    return _FORMS[device_kind()]
+    kind = device_kind()
+    return TPU if kind == "CPU" and not _has_xla_for_cpu() else _FORMS[kind]
 
 
 @contextlib.contextmanager
@@ -91,3 +94,13 @@ def device_kind() -> str:
         return "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
     device, *_ = tf.distribute.get_strategy().extended.worker_devices
     return tf.DeviceSpec.from_string(device).device_type
+
+
+@functools.cache
+def _has_xla_for_cpu() -> bool:
+    """Returns whether XLA compiles for a CPU; TensorFlow's wheel for TPUs has it for TPUs only."""
+    try:
+        importlib.metadata.version("tensorflow-tpu")
+    except importlib.metadata.PackageNotFoundError:
+        return True
+    return False

@@ -93,7 +93,7 @@ def find_free_ports(count):
     return ports
 
 
-def finish(processes, timeout=300):
+def finish(processes, timeout=900):
     """Waits until all processes have succeeded; returns what they printed."""
     try:
         results = [process.communicate(timeout=timeout) for process in processes]

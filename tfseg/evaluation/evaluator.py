@@ -108,7 +108,7 @@ class Evaluator:
 
     def _score_on_replicas(self, images: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> None:
         score = self._score_batch
-        if devices.current_form().fixed_shapes and masks.shape.is_fully_defined():
+        if devices.current_form().compiles_loss and masks.shape.is_fully_defined():
             score = tf.function(score, jit_compile=True)
         self._strategy.run(score, (images, masks, sizes))
 
