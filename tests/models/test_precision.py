@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from transformers import SegformerConfig
 
+from tfseg import devices
 from tfseg.config import DataConfig, TrainDataConfig
 from tfseg.data import evaluation_batches, pipeline
 from tfseg.data.labels import LabelSpec
@@ -164,6 +165,28 @@ def test_rates_act_in_every_precision(precision):
     first, second = (model.quarter_logits(images, training=True).numpy() for _ in range(2))
     assert np.isfinite(first).all()
     assert (first != second).any()
+
+
+def test_the_form_of_an_accelerator_rounds_no_more_than_that_of_a_cpu():
+    images, _ = draw_batch(0)
+    exact = build().quarter_logits(images).numpy()
+    model = build("mixed_bfloat16")
+    errors = []
+    for form in (devices.CPU, devices.TPU):
+        with devices.asking_for(form):
+            logits = tf.function(model.quarter_logits)(images)
+        assert logits.dtype == tf.float32
+        errors.append(np.sqrt(np.mean((logits - exact) ** 2)) / exact.std())
+    assert 0 < errors[0] < 0.05
+    assert errors[1] < 1.3 * errors[0]
+
+
+@pytest.mark.parametrize("form", [devices.GPU, devices.TPU])
+def test_training_in_the_form_of_an_accelerator_gives_the_same_losses(form):
+    expected = train(build(), steps=5)
+    with devices.asking_for(form):
+        received = train(build(), steps=5)
+    np.testing.assert_allclose(received, expected, rtol=1e-4)
 
 
 def test_an_xla_compiled_step_gives_the_same_losses():
