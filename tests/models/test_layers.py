@@ -108,7 +108,7 @@ def in_blocks(scores):
         (dataclasses.replace(devices.CPU, attention_scores=1000), SIZES[0], True),
         (dataclasses.replace(devices.CPU, attention_scores=1000), SIZES[1], False),
         (devices.TPU, SIZES[0], True),
-        (devices.TPU, SIZES[1], True),
+        pytest.param(devices.TPU, SIZES[1], True, marks=pytest.mark.slow),
     ],
 )
 def test_gradients_of_every_weight_equal_hugging_faces(networks, form, size, is_graph, monkeypatch):
