@@ -27,11 +27,18 @@ class Host:
         self.server.server_close()
 
 
+def find_free_ports(count):
+    """Returns ports on which nobody listens, each another one."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
 def find_closed_url():
     """Returns the address of a port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{find_free_ports(1)[0]}"
 
 
 COMMIT = "0" * 40

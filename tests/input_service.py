@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.hosts import find_closed_url
+from tests.hosts import find_free_ports
 from tfseg import network
 
 PAGE = (Path(__file__).parents[1] / "docs" / "devices.md").read_text()
@@ -18,10 +18,9 @@ class Service:
 
     def __init__(self, num_workers=2):
         (block,) = re.findall(r"<!-- command: input_workers -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
-        self.ports = {}
-        for port in sorted(set(re.findall(r"50\d\d", block))):
-            self.ports[port] = find_closed_url().rpartition(":")[2]
-            block = block.replace(port, self.ports[port])
+        documented = sorted(set(re.findall(r"50\d\d", block)))
+        self.ports = dict(zip(documented, find_free_ports(len(documented)), strict=True))
+        block = re.sub(r"50\d\d", lambda match: str(self.ports[match[0]]), block)
         self.commands = block.strip().splitlines()
         self.processes = [self.start(index) for index in range(1 + num_workers)]
 

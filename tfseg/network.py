@@ -22,10 +22,14 @@ def host_answers(url: str) -> bool:
 
 
 def port_answers(address: str) -> bool:
-    """Returns whether a server accepts connections at an address like `10.0.0.2:8470` in time."""
+    """Returns whether a server accepts connections in time.
+
+    Args:
+        address: `HOST:PORT` or `grpc://HOST:PORT`.
+    """
     import socket
 
-    host, _, port = address.rpartition(":")
+    host, _, port = address.removeprefix("grpc://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=TIMEOUT_SECONDS).close()
     except (OSError, ValueError):

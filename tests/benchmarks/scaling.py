@@ -12,7 +12,6 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
-import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from absl import app
 from tests.benchmarks import harness
 from tests.benchmarks.comparison import Comparison
 from tests.benchmarks.works import LEARNING_RATE, WEIGHT_DECAY, Work, load_batch, prepare
+from tests.hosts import find_free_ports
 
 WORKS = (
     Work("mit-b0", batch_size=4, image_size=128, num_classes=20, steps=10),
@@ -76,10 +76,7 @@ def compare(work: Work, values: dict[str, list[tuple[float, float]]]) -> list[Co
 
 def make_tf_configs() -> list[str]:
     """Returns the TF_CONFIG of two workers on this machine."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    addresses = [f"127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
-    for probe in probes:
-        probe.close()
+    addresses = [f"127.0.0.1:{port}" for port in find_free_ports(2)]
     tasks = [{"type": "worker", "index": index} for index in range(2)]
     return [json.dumps({"cluster": {"worker": addresses}, "task": task}) for task in tasks]
 

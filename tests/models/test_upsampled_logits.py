@@ -5,7 +5,7 @@ import pytest
 
 from tfseg import devices
 from tfseg.data.transforms import resize_logits
-from tfseg.models import upsampled_logits
+from tfseg.models import padded_upsampling, upsampled_logits
 
 import tensorflow as tf  # isort: skip  (after tfseg)
 
@@ -28,7 +28,7 @@ def test_bands_equal_resizing_at_once(size, spread):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("block_logits", [1 << 28, 40 * 6 * 2 * 3])
 def test_blocks_for_accelerators_equal_resizing_at_once(monkeypatch, size, block_logits):
-    monkeypatch.setattr(upsampled_logits, "_BLOCK_LOGITS", block_logits)
+    monkeypatch.setattr(padded_upsampling, "BLOCK_LOGITS", block_logits)
     with devices.asking_for(devices.GPU):
         assert_equal_resizing_at_once(size, spread=1.0)
 

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 
 from tests.conftest import NUM_EVAL_BOXES, make_boxes_config
+from tests.hosts import find_free_ports
 from tfseg.config import TrainDataConfig, serialization
 
 ROOT = Path(__file__).parents[2]
@@ -81,16 +81,6 @@ class Launcher:
         """Trains in one process; returns the model_dir."""
         finish([self.start(self.write_config(name, strategy, **options), devices=devices)])
         return self.folder / name
-
-
-def find_free_ports(count):
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def finish(processes, timeout=900):

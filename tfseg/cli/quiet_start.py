@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 
-from absl import flags
 from absl import logging as absl_logging
 
 # The libraries read these variables when they are imported.
@@ -35,5 +34,6 @@ def limit_absl_log() -> None:
 
     Call this after the flags are parsed: absl itself then shows everything from INFO on.
     """
-    if flags.FLAGS.verbosity <= absl_logging.INFO:
-        absl_logging.set_verbosity(min(flags.FLAGS.verbosity, absl_logging.WARNING))
+    verbosity = absl_logging.get_verbosity()
+    if verbosity <= absl_logging.INFO:
+        absl_logging.set_verbosity(min(verbosity, absl_logging.WARNING))

@@ -72,7 +72,7 @@ def count_input_workers(service: str, seconds: float = START_TIMEOUT_SECONDS) ->
         UserError: The dispatcher cannot be reached, has no list of its input workers, or some of
             them do not answer in time.
     """
-    if not network.port_answers(service.removeprefix("grpc://")):
+    if not network.port_answers(service):
         raise UserError(
             f"--data_service={service} does not answer; start the dispatcher of the tf.data "
             "service, or check the address"
@@ -229,7 +229,7 @@ def watching(service: str | None) -> Iterator[None]:
 
 
 def _answers(service: str) -> bool:
-    if not network.port_answers(service.removeprefix("grpc://")):
+    if not network.port_answers(service):
         return False
     answers = _ask(service, ANSWER_TIMEOUT_SECONDS)
     return bool(answers) and len(answers) == answers[0][1]

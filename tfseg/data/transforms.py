@@ -87,3 +87,12 @@ def half_pixel_position(index, scale):
         outermost pixel is repeated.
     """
     return (index + 0.5) * scale - 0.5
+
+
+def neighbour_weights(position: float) -> tuple[float, float, float]:
+    """Returns the bilinear weights of an input pixel's neighbour before, itself and the one after.
+
+    Args:
+        position: Where an output pixel lies from the input pixel's centre, in [-1, 1].
+    """
+    return max(-position, 0.0), 1.0 - abs(position), max(position, 0.0)

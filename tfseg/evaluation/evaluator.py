@@ -17,7 +17,7 @@ from tfseg.errors import UserError
 from tfseg.evaluation.confusion_matrix import ConfusionMatrix
 from tfseg.evaluation.mean_iou import summarize_confusion
 from tfseg.losses.cross_entropy import cross_entropy_sum
-from tfseg.models.padded_upsampling import resize_rows
+from tfseg.models import padded_upsampling
 from tfseg.models.segformer import Segformer
 from tfseg.models.upsampled_logits import BAND_ROWS, map_bands
 
@@ -25,10 +25,7 @@ from tfseg.models.upsampled_logits import BAND_ROWS, map_bands
 # without losing digits.
 Measures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
-# How much of a batch of fixed shape is resized at a time: 1 GB of logits, and no more pixels than
-# float32 counts exactly.
-_BLOCK_LOGITS = 1 << 28
-_BLOCK_PIXELS = 1 << 24
+_BLOCK_PIXELS = 1 << 24  # float32 counts no more of them exactly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +129,7 @@ class Evaluator:
     def _measure_blocks(self, logits: tf.Tensor, masks: tf.Tensor, sizes: tf.Tensor) -> Measures:
         """Measures a batch of fixed shape, a block of rows of all images at a time."""
         batch, height, width = masks.shape
-        num_pixels = min(_BLOCK_PIXELS, _BLOCK_LOGITS // logits.shape[-1])
+        num_pixels = min(_BLOCK_PIXELS, padded_upsampling.BLOCK_LOGITS // logits.shape[-1])
         num_rows = max(1, min(height, num_pixels // (batch * width)))
         num_blocks = -(-height // num_rows)
         below = ((0, 0), (0, num_blocks * num_rows - height), (0, 0))
@@ -140,7 +137,9 @@ class Evaluator:
 
         def measure_block(index: tf.Tensor | int) -> Measures:
             first_row = index * num_rows
-            block = resize_rows(logits, sizes, first_row=first_row, num_rows=num_rows, width=width)
+            block = padded_upsampling.resize_rows(
+                logits, sizes, first_row=first_row, num_rows=num_rows, width=width
+            )
             block_masks = tf.slice(masks, (0, first_row, 0), (batch, num_rows, width))
             return self._measure_pixels(block_masks, block)
 

@@ -64,8 +64,8 @@ class SegmentationCrossEntropy(tf.keras.losses.Loss):
         y_true, logits = tf.convert_to_tensor(y_true), tf.cast(y_pred, tf.float32)
         self._check_num_classes(logits)
         settings = (self.ignore_index, self.class_weights, self.label_smoothing)
-        is_fused = devices.current_form().band_logits is None
         if banded_cross_entropy.applies_to(y_true, logits):
+            is_fused = devices.current_form().band_logits is None
             module = fused_cross_entropy if is_fused else banded_cross_entropy
             total = module.upsampled_cross_entropy_sum(y_true, logits, *settings)
         else:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfseg import devices
+from tfseg.data.transforms import half_pixel_position, neighbour_weights
 from tfseg.losses.targets import FACTOR, make_targets
 
 # Pixels by their distance from the first of the four in a position, in each direction: those of the
@@ -33,15 +34,7 @@ def upsampled_cross_entropy_sum(
 ) -> tf.Tensor:
     """Does what `banded_cross_entropy.upsampled_cross_entropy_sum` does, in three passes.
 
-    Args:
-        masks: int32 `[batch, 4 * height, 4 * width]`: class ids and `ignore_index`.
-        logits: float32 `[batch, height, width, num_classes]`, of static shape.
-        ignore_index: Mask value of void pixels.
-        class_weights: Weight of each class. If None, every class has weight 1.
-        label_smoothing: Label-smoothing factor, in [0, 1).
-
-    Returns:
-        The summed cross-entropy of the valid pixels, a float32 scalar.
+    Arguments and result are described there.
     """
     settings = (logits.shape[-1], ignore_index, class_weights, label_smoothing)
     score, differentiate = _passes(devices.current_form().compiles_loss)
@@ -151,7 +144,9 @@ def _upsample(
         float32 `[len(offsets) ** 2, height, num_classes, batch, width]`.
     """
     row_size, size = shape[1] * shape[2], shape[0] * shape[1] * shape[2]
-    weights = tf.constant([_neighbour_weights(offset) for offset in offsets])
+    weights = tf.constant(
+        [neighbour_weights(half_pixel_position(offset, 1 / FACTOR)) for offset in offsets]
+    )
     total = 0.0
     for row in range(3):
         for column, part in enumerate(grid):
@@ -166,16 +161,6 @@ def _grid_shape(quarter: tf.Tensor) -> tuple[int, int, int, int]:
     return height, num_classes, batch, width
 
 
-def _position(offset: int) -> float:
-    """Returns where a pixel lies between the centres of a position (0) and its neighbours (1)."""
-    return (offset + 0.5) / FACTOR - 0.5
-
-
-def _neighbour_weights(offset: int) -> tuple[float, float, float]:
-    position = _position(offset)
-    return max(-position, 0.0), 1.0 - abs(position), max(position, 0.0)
-
-
 def _shares(size: int) -> tf.Tensor:
     """Returns the share of each position in the pixels around it, float32 `[8, size]`.
 
@@ -183,7 +168,7 @@ def _shares(size: int) -> tf.Tensor:
     """
     shares = []
     for offset in _AROUND:
-        share = [1.0 - abs(_position(offset))] * size
+        share = [1.0 - abs(half_pixel_position(offset, 1 / FACTOR))] * size
         share[0 if offset < FACTOR // 2 else -1] = 1.0
         shares.append(share)
     return tf.constant(shares)

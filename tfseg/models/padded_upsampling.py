@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from tfseg.data.transforms import half_pixel_position
 
+# Resized logits that a GPU or a TPU holds at a time: 1 GB of float32.
+BLOCK_LOGITS = 1 << 28
+
 
 def resize_rows(
     logits: tf.Tensor,
@@ -34,13 +37,13 @@ def resize_rows(
     Returns:
         float32 `[batch, num_rows, width, num_classes]`.
     """
-    near, far, weights = _neighbours(
+    near, far, weights = find_neighbours(
         first_row + tf.range(num_rows), tf.shape(logits)[1], sizes[:, 0]
     )
     above, below = (tf.gather(logits, rows, axis=1, batch_dims=1) for rows in (near, far))
     band = above + weights[:, :, None, None] * (below - above)
 
-    near, far, weights = _neighbours(tf.range(width), tf.shape(logits)[2], sizes[:, 1])
+    near, far, weights = find_neighbours(tf.range(width), tf.shape(logits)[2], sizes[:, 1])
     left, right = (
         tf.gather(band, tf.tile(columns[:, None], (1, num_rows, 1)), axis=2, batch_dims=2)
         for columns in (near, far)
@@ -48,7 +51,7 @@ def resize_rows(
     return left + weights[:, None, :, None] * (right - left)
 
 
-def _neighbours(
+def find_neighbours(
     places: tf.Tensor, length: tf.Tensor, sizes: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Finds the two input pixels around each output pixel along one direction.

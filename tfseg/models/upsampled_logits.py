@@ -8,13 +8,11 @@ from typing import Any
 import tensorflow as tf
 
 from tfseg import devices
-from tfseg.data.transforms import half_pixel_position, resize_logits
-from tfseg.models.padded_upsampling import resize_rows
+from tfseg.data.transforms import resize_logits
+from tfseg.models import padded_upsampling
 
 # Bands of 32 rows take as long (512x512, 150 classes, 2 CPU cores); higher bands take more memory.
 BAND_ROWS = 64
-# A GPU or a TPU resizes 1 GB of float32 logits at a time.
-_BLOCK_LOGITS = 1 << 28
 
 
 def map_bands(
@@ -151,11 +149,13 @@ def _map_blocks(
     height, width = size[0], size[1]
     shape = tf.shape(logits)
     per_row = tf.maximum(shape[0] * width * shape[3], 1)
-    num_rows = tf.clip_by_value(_BLOCK_LOGITS // per_row, 1, height)
+    num_rows = tf.clip_by_value(padded_upsampling.BLOCK_LOGITS // per_row, 1, height)
     sizes = tf.tile(size[None], (shape[0], 1))
 
     def do_block(first_row: tf.Tensor) -> list[tf.Tensor]:
-        block = resize_rows(logits, sizes, first_row=first_row, num_rows=num_rows, width=width)
+        block = padded_upsampling.resize_rows(
+            logits, sizes, first_row=first_row, num_rows=num_rows, width=width
+        )
         return function(block, first_row, tf.range(shape[3]))
 
     return tf.map_fn(
@@ -223,12 +223,11 @@ def _find_input_rows(
     Returns:
         float32 `[batch, num_input_rows, w, num_classes]` and `[len(rows), num_input_rows]`.
     """
-    num_input_rows = tf.shape(logits)[1]
-    scale = tf.cast(num_input_rows, tf.float32) / tf.cast(height, tf.float32)
-    position = tf.maximum(half_pixel_position(tf.cast(rows, tf.float32), scale), 0.0)
-    upper = tf.minimum(tf.cast(position, tf.int32), num_input_rows - 1)
-    lower = tf.minimum(upper + 1, num_input_rows - 1)
-    weight = (position - tf.cast(upper, tf.float32))[:, None]
+    upper, lower, weight = (
+        part[0]
+        for part in padded_upsampling.find_neighbours(rows, tf.shape(logits)[1], height[None])
+    )
+    weight = weight[:, None]
     first, last = upper[0], lower[-1]
     count = last - first + 1
     weights = (1.0 - weight) * tf.one_hot(upper - first, count)

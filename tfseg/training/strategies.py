@@ -98,7 +98,7 @@ def _build(name: str, tpu: str | None) -> tf.distribute.Strategy:
 
 def _build_tpu(tpu: str | None) -> tf.distribute.Strategy:
     """Connects to a TPU; without a name, to the one of this machine."""
-    if tpu and tpu.startswith("grpc://") and not network.port_answers(tpu.removeprefix("grpc://")):
+    if tpu and tpu.startswith("grpc://") and not network.port_answers(tpu):
         raise UserError(f"--tpu={tpu} does not answer; check the address and the network")
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu or "local")

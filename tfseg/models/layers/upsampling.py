@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import devices
-from tfseg.data.transforms import half_pixel_position
+from tfseg.data.transforms import half_pixel_position, neighbour_weights
 from tfseg.models.layers.compilation import compile_where_static
 
 
@@ -108,13 +108,7 @@ def _interpolate(padded: tf.Tensor, axis: int, factor: int) -> tf.Tensor:
     positions = [half_pixel_position(k, 1 / factor) for k in range(factor)]
     size = padded.shape[axis] - 2
     total = 0.0
-    for start, weights in enumerate(
-        (
-            [max(-position, 0.0) for position in positions],
-            [1.0 - abs(position) for position in positions],
-            [max(position, 0.0) for position in positions],
-        )
-    ):
+    for start, weights in enumerate(zip(*map(neighbour_weights, positions), strict=True)):
         begin = [start if index == axis else 0 for index in range(4)]
         part = tf.slice(padded, begin, [size if index == axis else -1 for index in range(4)])
         part = tf.expand_dims(part, axis + 1)
