@@ -24,9 +24,10 @@ from tests.benchmarks.works import LEARNING_RATE, WEIGHT_DECAY, Work, load_batch
 from tests.hosts import find_free_ports
 
 WORKS = (
-    Work("mit-b0", batch_size=4, image_size=128, num_classes=20, steps=10),
-    Work("mit-b1", batch_size=4, image_size=128, num_classes=20, steps=5),
-    Work("mit-b2", batch_size=4, image_size=128, num_classes=20, steps=5),
+    Work("b0_512_c150", batch_size=2, image_size=512, num_classes=150, steps=4),
+    Work("b0_128_c20", batch_size=4, image_size=128, num_classes=20, steps=10),
+    Work("b1_128_c20", batch_size=4, image_size=128, num_classes=20, steps=5, backbone="mit-b1"),
+    Work("b2_128_c20", batch_size=4, image_size=128, num_classes=20, steps=5, backbone="mit-b2"),
     Work("tiny", batch_size=2, image_size=64, num_classes=5, steps=2),
 )
 
@@ -143,7 +144,7 @@ def build_train_step(work: Work, folder: Path, strategy):
             model = segformer.load_model(str(folder))
         else:
             size = (work.image_size, work.image_size)
-            model = segformer.build_model(labels, size, backbone=work.name, init_from="scratch")
+            model = segformer.build_model(labels, size, backbone=work.backbone, init_from="scratch")
         schedule = learning_rate.build_schedule(
             "constant", learning_rate=LEARNING_RATE, total_steps=1, warmup_steps=0
         )

@@ -41,6 +41,7 @@ class Work:
         steps: Number of calls, batches or epochs that one round times.
         cache: `TrainDataConfig.cache`, for works that measure the input pipeline.
         precision: tfseg's precision. In a mixed precision its peer is tfseg in float32.
+        backbone: The encoder, for works that compare sizes of the model.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Work:
     steps: int
     cache: str = "none"
     precision: str = "float32"
+    backbone: str = "mit-b0"
 
     @property
     def is_tiny(self) -> bool:
