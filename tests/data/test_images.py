@@ -33,6 +33,19 @@ def test_decode_image_gives_rgb(file_format):
     assert np.abs(decoded.numpy().astype(int) - 80).max() <= 1
 
 
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_decode_image_gives_the_pixels_of_a_jpeg_that_pil_gives(subsampling, rng):
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 11, 3), np.uint8))
+    buffer = io.BytesIO()
+    coarse.resize((121, 83), Image.Resampling.BICUBIC).save(
+        buffer, "JPEG", quality=80, subsampling=subsampling
+    )
+    expected = np.asarray(Image.open(buffer))
+    np.testing.assert_array_equal(images.decode_image(buffer.getvalue()), expected)
+    examples = tf.data.Dataset.from_tensors(buffer.getvalue()).map(images.decode_image)
+    np.testing.assert_array_equal(next(iter(examples)), expected)
+
+
 def test_decode_image_drops_alpha_and_repeats_gray(rng):
     pixels = rng.integers(0, 256, (6, 9, 4), np.uint8)
     np.testing.assert_array_equal(images.decode_image(encode(pixels)), pixels[..., :3])

@@ -8,6 +8,7 @@ import logging
 import tensorflow as tf
 
 from tfseg import network
+from tfseg.data.images import decode_image
 from tfseg.data.split import Split
 from tfseg.errors import UserError, nearest_name
 
@@ -163,7 +164,8 @@ def read_split(
     features = builder.info.features
 
     def decode_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        image, mask = (features[key].decode_example(record[key]) for key in keys)
+        image, mask = record[image_key], features[mask_key].decode_example(record[mask_key])
+        image = decode_image(image) if image.dtype == tf.string else image
         mask = mask[..., 0] if mask.shape.rank == 3 else mask
         return {"image": image, "mask": tf.cast(mask, tf.int32), "name": record["name"]}
 
