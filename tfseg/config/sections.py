@@ -98,8 +98,9 @@ class TrainDataConfig:
     augmentation: str | None = option(
         None,
         "random changes of the training images. standard: scale, crop, horizontal flip and "
-        "colours; rand_augment: standard and keras-cv's RandAugment of colours, which --seed does "
-        "not repeat; flip: horizontal flip only; none: no change",
+        "colours; rand_augment: standard and two random operations of RandAugment, which rotate, "
+        "shear or move image and mask, or change colours; flip: horizontal flip only; none: no "
+        "change",
         default_text="the data set's own (shapes: flip, all others: standard)",
         choices=("standard", "rand_augment", "flip", "none"),
     )

@@ -1,12 +1,10 @@
 """Random crops, flips and colours for an image and its mask.
 
-Every function except `rand_augment` takes a `seed`, int32 or int64 `[2]`. The same seed gives the
-same result, so a resumed run sees what the uninterrupted run would have seen.
+Every function takes a `seed`, int32 or int64 `[2]`. The same seed gives the same result, so a
+resumed run sees what the uninterrupted run would have seen.
 """
 
 from __future__ import annotations
-
-import functools
 
 import tensorflow as tf
 
@@ -168,29 +166,3 @@ def random_colors(
     if hue:
         image = tf.image.stateless_random_hue(image, hue, seeds[3])
     return tf.where(beyond, float("nan"), tf.clip_by_value(image, 0.0, 1.0))
-
-
-def rand_augment(image: tf.Tensor) -> tf.Tensor:
-    """Applies two random colour changes of moderate strength: RandAugment without geometry.
-
-    keras-cv implements it (https://arxiv.org/abs/1909.13719) with a random generator of its own,
-    so unlike the other functions this one does not repeat for the same seed.
-
-    Args:
-        image: float32 `[height, width, 3]` in [0, 1], NaN beyond the image.
-
-    Returns:
-        The changed image, with the same shape, range and NaN.
-    """
-    beyond = tf.math.is_nan(image)
-    changed = _rand_augment_layer()(tf.where(beyond, 0.5, image), training=True)
-    return tf.where(beyond, float("nan"), tf.clip_by_value(changed, 0.0, 1.0))
-
-
-@functools.cache
-def _rand_augment_layer():
-    import keras_cv  # Imported here because it takes seconds.
-
-    return keras_cv.layers.RandAugment(
-        value_range=(0.0, 1.0), augmentations_per_image=2, magnitude=0.3, geometric=False
-    )

@@ -33,30 +33,23 @@ _LOST = "an input worker has ended or was restarted"
 Batches = tf.data.Dataset
 
 
-def check_service(service: str, *, source: str, dataset: str, augmentation: str | None) -> None:
+def check_service(service: str, *, source: str, dataset: str) -> None:
     """Checks that the input workers of a service answer, and can do their work.
 
     Args:
         service: `grpc://HOST:PORT` of the dispatcher.
         source: Kind of the data set, as in `DatasetSpec`.
         dataset: Name of the data set.
-        augmentation: As in `TrainDataConfig`.
 
     Raises:
-        UserError: Python code of this process reads or augments the examples, or an input worker
-            does not answer.
+        UserError: Python code of this process reads the examples, or an input worker does not
+            answer.
     """
-    problem = None
     if source == "huggingface":
-        problem = f"--dataset={dataset}", "Python code of this process reads it", "folder: or tfds:"
-    if augmentation == "rand_augment":
-        reason = "keras-cv keeps its random state in this process"
-        problem = "--augmentation=rand_augment", reason, "--augmentation=standard"
-    if problem:
-        what, reason, alternative = problem
         raise UserError(
-            f"--data_service={service} cannot send {what} to its workers, because {reason}; use "
-            f"{alternative}, or leave --data_service out"
+            f"--data_service={service} cannot send --dataset={dataset} to its workers, because "
+            "Python code of this process reads it; use folder: or tfds:, or leave --data_service "
+            "out"
         )
     count_input_workers(service)
 

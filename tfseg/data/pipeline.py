@@ -19,7 +19,16 @@ from typing import Any
 import tensorflow as tf
 
 from tfseg.config.sections import DataConfig, TrainDataConfig
-from tfseg.data import augmentation, bad_examples, caching, catalog, data_service, masks, transforms
+from tfseg.data import (
+    augmentation,
+    bad_examples,
+    caching,
+    catalog,
+    data_service,
+    masks,
+    rand_augment,
+    transforms,
+)
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
 from tfseg.data.slices import Slices
@@ -237,7 +246,10 @@ def _prepare_training(
         hue=config.hue,
     )
     if config.augmentation == "rand_augment":
-        image = augmentation.rand_augment(image)
+        operations_seed = tf.random.experimental.stateless_fold_in(seed, 1)
+        image, mask = rand_augment.rand_augment(
+            image, mask, operations_seed, ignore_index=labels.ignore_index
+        )
     image = preprocessing.normalize(image)
     # Beyond the image the model sees the mean colour, which normalisation maps to zero.
     return tf.where(tf.math.is_nan(image), 0.0, image), mask

@@ -79,11 +79,9 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
 
 
 def _check_data_service(config: TrainConfig, spec: DatasetSpec) -> None:
-    service, augmentation = config.train_data.data_service, config.train_data.augmentation
+    service = config.train_data.data_service
     if service is not None:
-        data_service.check_service(
-            service, source=spec.source, dataset=spec.name, augmentation=augmentation
-        )
+        data_service.check_service(service, source=spec.source, dataset=spec.name)
 
 
 def _load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[Split, Split]:
