@@ -165,7 +165,8 @@ def read_split(
 
     def decode_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         image, mask = record[image_key], features[mask_key].decode_example(record[mask_key])
-        image = decode_image(image) if image.dtype == tf.string else image
+        if image.dtype == tf.string:
+            image = tf.ensure_shape(decode_image(image), (*features[image_key].shape[:2], 3))
         mask = mask[..., 0] if mask.shape.rank == 3 else mask
         return {"image": image, "mask": tf.cast(mask, tf.int32), "name": record["name"]}
 
