@@ -11,7 +11,8 @@ OPTIONS = {
     "random_scale": (0.5, 2.0),
     "ignore_index": IGNORE,
 }
-COLORS = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.1}
+COLORS = {"brightness": 0.3, "contrast": (0.7, 1.3), "saturation": (0.7, 1.3), "hue": 0.1}
+NO_COLORS = {"brightness": 0.0, "contrast": (1.0, 1.0), "saturation": (1.0, 1.0), "hue": 0.0}
 
 
 def picture(rng, size=(37, 53)):
@@ -187,18 +188,25 @@ def test_flip_is_tf_image_flip_of_both_half_of_the_time(rng):
 
 
 @pytest.mark.parametrize(
-    ("option", "reference"),
+    ("option", "amount", "reference"),
     [
-        ("brightness", lambda x, s: tf.image.stateless_random_brightness(x, 0.2, s[0])),
-        ("contrast", lambda x, s: tf.image.stateless_random_contrast(x, 0.8, 1.2, s[1])),
-        ("saturation", lambda x, s: tf.image.stateless_random_saturation(x, 0.8, 1.2, s[2])),
-        ("hue", lambda x, s: tf.image.stateless_random_hue(x, 0.2, s[3])),
+        ("brightness", 0.2, lambda x, s: tf.image.stateless_random_brightness(x, 0.2, s[0])),
+        (
+            "contrast",
+            (0.5, 2.0),
+            lambda x, s: tf.image.stateless_random_contrast(x, 0.5, 2.0, s[1]),
+        ),
+        (
+            "saturation",
+            (0.8, 1.2),
+            lambda x, s: tf.image.stateless_random_saturation(x, 0.8, 1.2, s[2]),
+        ),
+        ("hue", 0.2, lambda x, s: tf.image.stateless_random_hue(x, 0.2, s[3])),
     ],
 )
-def test_each_colour_op_is_tf_images(option, reference, rng):
+def test_each_colour_op_is_tf_images(option, amount, reference, rng):
     image, _ = picture(rng)
-    amounts = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0, option: 0.2}
-    changed = augmentation.random_colors(image, seed(2), **amounts)
+    changed = augmentation.random_colors(image, seed(2), **{**NO_COLORS, option: amount})
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed(2), 4))
     expected = tf.clip_by_value(reference(image, seeds), 0.0, 1.0)
     np.testing.assert_allclose(changed, expected, atol=1e-6)
@@ -206,9 +214,9 @@ def test_each_colour_op_is_tf_images(option, reference, rng):
 
 
 def test_brightness_is_visible_on_unit_range():
-    grey = tf.fill((4, 4, 3), 0.5)
+    grey, brightness = tf.fill((4, 4, 3), 0.5), {**NO_COLORS, "brightness": 0.2}
     changes = [
-        float(augmentation.random_colors(grey, seed(n), 0.2, 0.0, 0.0, 0.0)[0, 0, 0]) - 0.5
+        float(augmentation.random_colors(grey, seed(n), **brightness)[0, 0, 0]) - 0.5
         for n in range(60)
     ]
     assert np.max(changes) > 0.15
@@ -221,7 +229,7 @@ def test_colours_stay_in_range_and_leave_what_lies_beyond(rng):
     image[:5] = np.nan
     for number in range(20):
         changed = augmentation.random_colors(
-            tf.constant(image), seed(number), 1.0, 0.99, 0.99, 0.5
+            tf.constant(image), seed(number), 1.0, (0.01, 1.99), (0.01, 1.99), 0.5
         ).numpy()
         assert np.isnan(changed[:5]).all()
         assert np.isfinite(changed[5:]).all()
@@ -231,5 +239,5 @@ def test_colours_stay_in_range_and_leave_what_lies_beyond(rng):
 
 def test_no_amounts_change_nothing(rng):
     image, _ = picture(rng)
-    unchanged = augmentation.random_colors(image, seed(0), 0.0, 0.0, 0.0, 0.0)
+    unchanged = augmentation.random_colors(image, seed(0), **NO_COLORS)
     np.testing.assert_array_equal(unchanged, image)

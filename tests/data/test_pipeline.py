@@ -17,7 +17,9 @@ from tfseg.errors import UserError
 
 PLAIN = TrainDataConfig(augmentation="none")
 SCALE = (0.5, 2.0)
-AUGMENTED = TrainDataConfig(random_scale=SCALE)
+AUGMENTED = TrainDataConfig(augmentation="standard", random_scale=SCALE)
+BASIC = TrainDataConfig(augmentation="basic", contrast=(0.5, 2.0))
+RAND_AUGMENT = TrainDataConfig(augmentation="rand_augment")
 
 
 @pytest.fixture
@@ -63,6 +65,14 @@ def test_batches_without_augmentation(source):
         )
 
 
+def test_basic_batches_are_whole_images_flipped_and_in_other_colours(source):
+    plain, changed = (read(train(source, config), 5) for config in (PLAIN, BASIC))
+    for (images, masks), (other_images, other_masks) in zip(plain, changed, strict=True):
+        # Each mask has one value, so that its flip does not show.
+        np.testing.assert_array_equal(masks, other_masks)
+        assert np.abs(images - other_images).max() > 0.02
+
+
 def test_batches_with_augmentation(source):
     config = TrainDataConfig(crop_size=(64, 32), random_scale=SCALE)
     batches = train(source, config)
@@ -79,7 +89,9 @@ def test_batches_with_augmentation(source):
 
 
 @pytest.mark.parametrize("cache", ["memory", "none"])
-@pytest.mark.parametrize("config", [PLAIN, AUGMENTED], ids=["plain", "augmented"])
+@pytest.mark.parametrize(
+    "config", [PLAIN, AUGMENTED, BASIC, RAND_AUGMENT], ids=lambda config: config.augmentation
+)
 def test_resumed_run_sees_the_batches_of_the_uninterrupted_one(cache, config):
     config = dataclasses.replace(config, cache=cache)
     uninterrupted = read(train(Source(), config), 3 * 2)

@@ -17,7 +17,7 @@ from tfseg.config.defaults import (
     SCRATCH_DROP_PATH_RATE,
     SIZE_MULTIPLE,
 )
-from tfseg.config.validation import check_fields, check_range, check_size, option
+from tfseg.config.validation import check_fields, check_range, check_size, join, option
 from tfseg.errors import UserError
 
 
@@ -84,6 +84,10 @@ class DataConfig:
         check_size("image_size", self.image_size)
 
 
+_CROP_FLAGS = ("crop_size", "random_scale")
+_COLOR_FLAGS = ("brightness", "contrast", "saturation", "hue")
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainDataConfig:
     """What only training does with its examples: split, cache, crops and augmentation."""
@@ -99,10 +103,10 @@ class TrainDataConfig:
         None,
         "random changes of the training images. standard: scale, crop, horizontal flip and "
         "colours; rand_augment: standard and two random operations of RandAugment, which rotate, "
-        "shear or move image and mask, or change colours; flip: horizontal flip only; none: no "
-        "change",
+        "shear or move image and mask, or change colours; basic: horizontal flip and colours; "
+        "flip: horizontal flip only; none: no change",
         default_text="the data set's own (shapes: flip, all others: standard)",
-        choices=("standard", "rand_augment", "flip", "none"),
+        choices=("standard", "rand_augment", "basic", "flip", "none"),
     )
     random_scale: tuple[float, float] = option(
         (0.5, 2.0),
@@ -112,17 +116,17 @@ class TrainDataConfig:
     brightness: float = option(
         0.2, "maximum change of brightness, for pixel values in [0, 1]", minimum=0.0, maximum=1.0
     )
-    contrast: float = option(
-        0.2,
-        "maximum relative change of contrast; 0.2 scales by 0.8 to 1.2",
+    contrast: tuple[float, ...] = option(
+        (0.2,),
+        "range of the random factor of contrast, as smallest,largest; one number x stands for "
+        "1-x,1+x",
         minimum=0.0,
-        maximum=0.99,
     )
-    saturation: float = option(
-        0.2,
-        "maximum relative change of saturation; 0.2 scales by 0.8 to 1.2",
+    saturation: tuple[float, ...] = option(
+        (0.2,),
+        "range of the random factor of saturation, as smallest,largest; one number x stands for "
+        "1-x,1+x",
         minimum=0.0,
-        maximum=0.99,
     )
     hue: float = option(
         0.02, "maximum hue shift, as a fraction of the hue cycle", minimum=0.0, maximum=0.5
@@ -149,9 +153,23 @@ class TrainDataConfig:
         check_fields(self)
         check_size("crop_size", self.crop_size)
         check_range("random_scale", self.random_scale, "0.5,2.0")
+        self._check_factor("contrast")
+        self._check_factor("saturation")
         self._check_data_service()
-        if self.augmentation in ("flip", "none"):
-            self._check_unused()
+        self._check_unused()
+
+    def _check_factor(self, name: str):
+        values = getattr(self, name)
+        if not isinstance(values, tuple):
+            values = (values,)
+            object.__setattr__(self, name, values)
+        is_number = len(values) == 1 and values[0] < 1
+        is_range = len(values) == 2 and values[0] < values[1]
+        if not is_number and not is_range:
+            raise UserError(
+                f"--{name}={join(values)} must be smallest,largest, e.g. 0.5,2.0, or one number "
+                "below 1"
+            )
 
     def _check_data_service(self):
         service = self.data_service
@@ -161,14 +179,21 @@ class TrainDataConfig:
             )
 
     def _check_unused(self):
-        """Refuses flags that only the augmentations with crops and colours read."""
-        names = ("crop_size", "random_scale", "brightness", "contrast", "saturation", "hue")
+        """Refuses flags that the augmentation does not read."""
+        unused = {"basic": _CROP_FLAGS, "flip": _CROP_FLAGS + _COLOR_FLAGS}
+        unused["none"] = unused["flip"]
         for field in dataclasses.fields(self):
-            if field.name in names and getattr(self, field.name) != field.default:
+            is_unused = field.name in unused.get(self.augmentation, ())
+            if is_unused and getattr(self, field.name) != field.default:
                 raise UserError(
                     f"--{field.name} has no effect with --augmentation={self.augmentation}; "
                     "add --augmentation=standard"
                 )
+
+
+def factor_range(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Returns smallest and largest factor: `values`, or `(1 - x, 1 + x)` for `values == (x,)`."""
+    return (1 - values[0], 1 + values[0]) if len(values) == 1 else values
 
 
 @dataclasses.dataclass(frozen=True)

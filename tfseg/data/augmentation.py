@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+NO_CHANGE = (1.0, 1.0)  # range of a factor
+
 
 def augment(
     image: tf.Tensor,
@@ -19,8 +21,8 @@ def augment(
     random_scale: tuple[float, float],
     ignore_index: int,
     brightness: float = 0.0,
-    contrast: float = 0.0,
-    saturation: float = 0.0,
+    contrast: tuple[float, float] = NO_CHANGE,
+    saturation: tuple[float, float] = NO_CHANGE,
     hue: float = 0.0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Applies a random scale, crop, horizontal flip and colours.
@@ -34,8 +36,8 @@ def augment(
         random_scale: Smallest and largest factor on `base_size`.
         ignore_index: Mask value where the crop reaches beyond the image.
         brightness: Maximum brightness shift, in units of the [0, 1] range.
-        contrast: Maximum relative change of contrast.
-        saturation: Maximum relative change of saturation.
+        contrast: Smallest and largest factor of contrast.
+        saturation: Smallest and largest factor of saturation.
         hue: Maximum hue shift, as a fraction of the hue cycle.
 
     Returns:
@@ -143,8 +145,8 @@ def random_colors(
     image: tf.Tensor,
     seed: tf.Tensor,
     brightness: float,
-    contrast: float,
-    saturation: float,
+    contrast: tuple[float, float],
+    saturation: tuple[float, float],
     hue: float,
 ) -> tf.Tensor:
     """Changes brightness, contrast, saturation and hue of a [0, 1] image, then clips to [0, 1].
@@ -157,12 +159,10 @@ def random_colors(
     image = tf.where(beyond, 0.5, image)
     if brightness:
         image = tf.image.stateless_random_brightness(image, brightness, seeds[0])
-    if contrast:
-        image = tf.image.stateless_random_contrast(image, 1 - contrast, 1 + contrast, seeds[1])
-    if saturation:
-        image = tf.image.stateless_random_saturation(
-            image, 1 - saturation, 1 + saturation, seeds[2]
-        )
+    if contrast != NO_CHANGE:
+        image = tf.image.stateless_random_contrast(image, *contrast, seeds[1])
+    if saturation != NO_CHANGE:
+        image = tf.image.stateless_random_saturation(image, *saturation, seeds[2])
     if hue:
         image = tf.image.stateless_random_hue(image, hue, seeds[3])
     return tf.where(beyond, float("nan"), tf.clip_by_value(image, 0.0, 1.0))

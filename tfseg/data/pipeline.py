@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfseg.config.sections import DataConfig, TrainDataConfig
+from tfseg.config.sections import DataConfig, TrainDataConfig, factor_range
 from tfseg.data import (
     augmentation,
     bad_examples,
@@ -227,11 +227,35 @@ def _prepare_training(
     preprocessing: Preprocessing,
     labels: LabelSpec,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    if config.augmentation in ("none", "flip"):
-        image = preprocessing(example["image"])
-        mask = masks.resize_mask(example["mask"], preprocessing.image_size)
-        flips = config.augmentation == "flip"
-        return augmentation.random_flip(image, mask, seed) if flips else (image, mask)
+    if config.augmentation in ("none", "flip", "basic"):
+        image, mask = _prepare_whole(example, seed, config, preprocessing)
+    else:
+        image, mask = _prepare_crop(example, seed, config, preprocessing, labels)
+    image = preprocessing.normalize(image)
+    # Beyond the image the model sees the mean colour, which normalisation maps to zero.
+    return tf.where(tf.math.is_nan(image), 0.0, image), mask
+
+
+def _prepare_whole(
+    example: Example, seed: tf.Tensor, config: TrainDataConfig, preprocessing: Preprocessing
+) -> tuple[tf.Tensor, tf.Tensor]:
+    image = preprocessing.resize(example["image"])
+    mask = masks.resize_mask(example["mask"], preprocessing.image_size)
+    if config.augmentation != "none":
+        image, mask = augmentation.random_flip(image, mask, seed)
+    if config.augmentation == "basic":
+        colors_seed = tf.random.experimental.stateless_fold_in(seed, 1)
+        image = augmentation.random_colors(image, colors_seed, **_color_ranges(config))
+    return image, mask
+
+
+def _prepare_crop(
+    example: Example,
+    seed: tf.Tensor,
+    config: TrainDataConfig,
+    preprocessing: Preprocessing,
+    labels: LabelSpec,
+) -> tuple[tf.Tensor, tf.Tensor]:
     image, mask = augmentation.augment(
         transforms.to_unit_range(example["image"]),
         example["mask"],
@@ -240,16 +264,20 @@ def _prepare_training(
         crop_size=config.crop_size or preprocessing.image_size,
         random_scale=config.random_scale,
         ignore_index=labels.ignore_index,
-        brightness=config.brightness,
-        contrast=config.contrast,
-        saturation=config.saturation,
-        hue=config.hue,
+        **_color_ranges(config),
     )
     if config.augmentation == "rand_augment":
         operations_seed = tf.random.experimental.stateless_fold_in(seed, 1)
         image, mask = rand_augment.rand_augment(
             image, mask, operations_seed, ignore_index=labels.ignore_index
         )
-    image = preprocessing.normalize(image)
-    # Beyond the image the model sees the mean colour, which normalisation maps to zero.
-    return tf.where(tf.math.is_nan(image), 0.0, image), mask
+    return image, mask
+
+
+def _color_ranges(config: TrainDataConfig) -> dict[str, Any]:
+    return {
+        "brightness": config.brightness,
+        "contrast": factor_range(config.contrast),
+        "saturation": factor_range(config.saturation),
+        "hue": config.hue,
+    }

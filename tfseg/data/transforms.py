@@ -27,16 +27,20 @@ class Preprocessing:
 
     def __call__(self, image: tf.Tensor) -> tf.Tensor:
         """Resizes and normalises uint8 `[..., height, width, 3]` to float32 at `image_size`."""
+        return self.normalize(self.resize(image))
+
+    def resize(self, image: tf.Tensor) -> tf.Tensor:
+        """Resizes uint8 `[..., height, width, 3]` to float32 in [0, 1] at `image_size`."""
         image = to_unit_range(image)
         if image.shape[-3:-1] == self.image_size:
             # XLA compiles both sides of a condition, and it has no resize with antialiasing.
-            return self.normalize(image)
+            return image
         resized = tf.cond(
             tf.reduce_all(tf.shape(image)[-3:-1] == self.image_size),
             lambda: image,  # Resizing it to its own size would take longer than all the rest.
             lambda: resize_image(image, self.image_size),
         )
-        return self.normalize(tf.ensure_shape(resized, (*image.shape[:-3], *self.image_size, 3)))
+        return tf.ensure_shape(resized, (*image.shape[:-3], *self.image_size, 3))
 
     def normalize(self, image: tf.Tensor) -> tf.Tensor:
         """Maps float32 `[..., 3]` in [0, 1] to `(image - mean) / std`."""
