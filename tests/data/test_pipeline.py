@@ -90,7 +90,9 @@ def test_batches_with_augmentation(source):
 
 @pytest.mark.parametrize("cache", ["memory", "none"])
 @pytest.mark.parametrize(
-    "config", [PLAIN, AUGMENTED, BASIC, RAND_AUGMENT], ids=lambda config: config.augmentation
+    "config",
+    [PLAIN, AUGMENTED, BASIC, pytest.param(RAND_AUGMENT, marks=pytest.mark.slow)],
+    ids=lambda config: config.augmentation,
 )
 def test_resumed_run_sees_the_batches_of_the_uninterrupted_one(cache, config):
     config = dataclasses.replace(config, cache=cache)

@@ -84,8 +84,8 @@ class DataConfig:
         check_size("image_size", self.image_size)
 
 
-_CROP_FLAGS = ("crop_size", "random_scale")
-_COLOR_FLAGS = ("brightness", "contrast", "saturation", "hue")
+_CROP_FIELDS = ("crop_size", "random_scale")
+_COLOR_FIELDS = ("brightness", "contrast", "saturation", "hue")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +180,7 @@ class TrainDataConfig:
 
     def _check_unused(self):
         """Refuses flags that the augmentation does not read."""
-        unused = {"basic": _CROP_FLAGS, "flip": _CROP_FLAGS + _COLOR_FLAGS}
+        unused = {"basic": _CROP_FIELDS, "flip": _CROP_FIELDS + _COLOR_FIELDS}
         unused["none"] = unused["flip"]
         for field in dataclasses.fields(self):
             is_unused = field.name in unused.get(self.augmentation, ())
