@@ -1,8 +1,9 @@
 """Which examples are kept in memory."""
 
 import pytest
+import tensorflow as tf
 
-from tests.data.test_pipeline import COUNT, Source
+from tests.data.counted import COUNT, Records, Source
 from tfseg.data import caching
 
 
@@ -27,3 +28,19 @@ def test_auto_cache_estimates_decoded_bytes(source, monkeypatch):
     for limit, is_cached in ((0.9 * decoded, False), (1.1 * decoded, True)):
         monkeypatch.setattr(caching, "CACHE_LIMIT_BYTES", limit)
         assert caching.cache_examples(source.examples, "auto")[1] == is_cached
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(10_000, COUNT), (40, 5), (1, 1)])
+def test_a_shuffle_holds_the_records_that_fit_and_not_decoded_examples(
+    limit, expected, monkeypatch
+):
+    """Ten records of 8 bytes stand for ten examples of 14 KB."""
+    monkeypatch.setattr(caching, "CACHE_LIMIT_BYTES", limit)
+    _, _, buffer_size = caching.choose_records(Records().split, "auto")
+    assert buffer_size == expected
+
+
+def test_paths_of_any_data_set_fit_a_shuffle():
+    paths = ["/data/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png"] * 20_000
+    records = tf.data.Dataset.from_tensor_slices({"image": paths, "mask": paths})
+    assert caching.shuffle_buffer_size(records) == 20_000

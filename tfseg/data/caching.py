@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfseg.config.defaults import CACHE_LIMIT_BYTES
 from tfseg.data.split import Split, keep
-
-# Largest shuffle buffer for examples that are not cached. The buffer holds their records, which are
-# encoded files, or decoded examples if bad ones are skipped. Of cached examples it holds
-# references, so the whole split is shuffled.
-UNCACHED_SHUFFLE_BUFFER = 1000
 
 
 def cache_examples(examples: tf.data.Dataset, cache: str) -> tuple[tf.data.Dataset, bool]:
@@ -27,7 +23,7 @@ def cache_examples(examples: tf.data.Dataset, cache: str) -> tuple[tf.data.Datas
         The examples without their names, and whether they are cached.
     """
     examples = examples.map(lambda example: {key: example[key] for key in ("image", "mask")})
-    if cache == "none" or (cache == "auto" and _decoded_bytes(examples) > CACHE_LIMIT_BYTES):
+    if cache == "none" or (cache == "auto" and _estimate_bytes(examples) > CACHE_LIMIT_BYTES):
         return examples, False
     return examples.cache(), True
 
@@ -50,20 +46,24 @@ def choose_records(
     examples, is_cached = cache_examples(split.examples, cache)
     if is_cached and may_cache:
         return examples, keep, split.num_examples
-    buffer_size = split.num_examples if is_cached else uncached_buffer_size(examples)
+    buffer_size = split.num_examples if is_cached else shuffle_buffer_size(split.records)
     return split.records, split.decode, buffer_size
 
 
-def uncached_buffer_size(examples: tf.data.Dataset) -> int:
-    """Returns how many decoded examples the shuffle buffer may hold within the cache's limit."""
-    fitting = int(len(examples) * CACHE_LIMIT_BYTES / _decoded_bytes(examples))
-    return max(1, min(len(examples), fitting, UNCACHED_SHUFFLE_BUFFER))
+def shuffle_buffer_size(records: tf.data.Dataset) -> int:
+    """Returns how many records a shuffle may hold within the cache's limit, and at least one.
+
+    Paths are so small that all of them fit, however large the images are. Of encoded files, as TFDS
+    gives them, a large data set has more than fit.
+    """
+    fitting = int(len(records) * CACHE_LIMIT_BYTES / _estimate_bytes(records))
+    return max(1, min(len(records), fitting))
 
 
-def _decoded_bytes(examples: tf.data.Dataset, sample_size: int = 8) -> float:
-    """Estimates from the first examples how much memory all of them take."""
+def _estimate_bytes(records: tf.data.Dataset, sample_size: int = 8) -> float:
+    """Estimates from the first records how much memory all of them take."""
     sizes = [
-        sum(value.size * value.itemsize for value in example.values())
-        for example in examples.take(sample_size).as_numpy_iterator()
+        sum(np.asarray(value).nbytes for value in tf.nest.flatten(record))
+        for record in records.take(sample_size).as_numpy_iterator()
     ]
-    return len(examples) * sum(sizes) / len(sizes)
+    return len(records) * sum(sizes) / len(sizes)
