@@ -15,7 +15,7 @@ ROOMS = (
     "evaluation", "report", "hub", "serving", "training", "cli",
 )  # fmt: skip
 SLOW_TO_IMPORT = (
-    "tensorflow_datasets", "datasets", "evaluate", "keras_cv", "matplotlib", "tensorflow_serving"
+    "tensorflow_datasets", "datasets", "evaluate", "matplotlib", "tensorflow_serving"
 )  # fmt: skip
 
 
