@@ -86,6 +86,12 @@ class DataConfig:
 
 _CROP_FIELDS = ("crop_size", "random_scale")
 _COLOR_FIELDS = ("brightness", "contrast", "saturation", "hue")
+# Which fields an augmentation does not read; the others read all of them.
+_UNUSED_FIELDS = {
+    "basic": _CROP_FIELDS,
+    "flip": _CROP_FIELDS + _COLOR_FIELDS,
+    "none": _CROP_FIELDS + _COLOR_FIELDS,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +165,7 @@ class TrainDataConfig:
         self._check_unused()
 
     def _check_factor(self, name: str):
+        """Checks a factor, of which Python code and earlier versions may give a single number."""
         values = getattr(self, name)
         if not isinstance(values, tuple):
             values = (values,)
@@ -180,11 +187,9 @@ class TrainDataConfig:
 
     def _check_unused(self):
         """Refuses flags that the augmentation does not read."""
-        unused = {"basic": _CROP_FIELDS, "flip": _CROP_FIELDS + _COLOR_FIELDS}
-        unused["none"] = unused["flip"]
+        unused = _UNUSED_FIELDS.get(self.augmentation, ())
         for field in dataclasses.fields(self):
-            is_unused = field.name in unused.get(self.augmentation, ())
-            if is_unused and getattr(self, field.name) != field.default:
+            if field.name in unused and getattr(self, field.name) != field.default:
                 raise UserError(
                     f"--{field.name} has no effect with --augmentation={self.augmentation}; "
                     "add --augmentation=standard"

@@ -229,8 +229,9 @@ def _prepare_training(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     if config.augmentation in ("none", "flip", "basic"):
         image, mask = _prepare_whole(example, seed, config, preprocessing)
-    else:
-        image, mask = _prepare_crop(example, seed, config, preprocessing, labels)
+        return preprocessing.normalize(image), mask
+    size, void = preprocessing.image_size, labels.ignore_index
+    image, mask = _prepare_crop(example, seed, config, size, void)
     image = preprocessing.normalize(image)
     # Beyond the image the model sees the mean colour, which normalisation maps to zero.
     return tf.where(tf.math.is_nan(image), 0.0, image), mask
@@ -250,27 +251,21 @@ def _prepare_whole(
 
 
 def _prepare_crop(
-    example: Example,
-    seed: tf.Tensor,
-    config: TrainDataConfig,
-    preprocessing: Preprocessing,
-    labels: LabelSpec,
+    example: Example, seed: tf.Tensor, config: TrainDataConfig, size: tuple[int, int], void: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     image, mask = augmentation.augment(
         transforms.to_unit_range(example["image"]),
         example["mask"],
         seed,
-        base_size=preprocessing.image_size,
-        crop_size=config.crop_size or preprocessing.image_size,
+        base_size=size,
+        crop_size=config.crop_size or size,
         random_scale=config.random_scale,
-        ignore_index=labels.ignore_index,
+        ignore_index=void,
         **_color_ranges(config),
     )
     if config.augmentation == "rand_augment":
         operations_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        image, mask = rand_augment.rand_augment(
-            image, mask, operations_seed, ignore_index=labels.ignore_index
-        )
+        return rand_augment.rand_augment(image, mask, operations_seed, ignore_index=void)
     return image, mask
 
 

@@ -13,11 +13,11 @@ import math
 
 import tensorflow as tf
 
-MAX_ROTATION_DEGREES = 30.0
-MAX_SHEAR = 0.3
-MAX_TRANSLATION = 0.3  # of the height or the width
-MAX_ENHANCEMENT = 0.9  # of the factor 1 of color, contrast, brightness and sharpness
-MAX_LOST_BITS = 4
+_MAX_ROTATION_DEGREES = 30.0
+_MAX_SHEAR = 0.3
+_MAX_TRANSLATION = 0.3  # of the height or the width
+_MAX_ENHANCEMENT = 0.9  # of the factor 1 of color, contrast, brightness and sharpness
+_MAX_LOST_BITS = 4
 
 _GRAY = 0.5  # the colour beyond the image
 
@@ -125,7 +125,7 @@ def _equalize_channel(levels: tf.Tensor) -> tf.Tensor:
 
 
 def _posterize(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    lost_bits = tf.cast(tf.round(MAX_LOST_BITS * tf.abs(strength)), tf.int32)
+    lost_bits = tf.cast(tf.round(_MAX_LOST_BITS * tf.abs(strength)), tf.int32)
     coarse = tf.bitwise.right_shift(_to_levels(image), lost_bits)
     return tf.cast(tf.bitwise.left_shift(coarse, lost_bits), tf.float32) / 255.0
 
@@ -157,7 +157,7 @@ def _sharpness(image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
 
 def _enhance(plain: tf.Tensor | float, image: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
     """Moves an image away from a plain form of it, or towards it, as PIL's `ImageEnhance`."""
-    return plain + (image - plain) * (1.0 + MAX_ENHANCEMENT * strength)
+    return plain + (image - plain) * (1.0 + _MAX_ENHANCEMENT * strength)
 
 
 def _to_levels(image: tf.Tensor) -> tf.Tensor:
@@ -165,24 +165,24 @@ def _to_levels(image: tf.Tensor) -> tf.Tensor:
 
 
 def _rotate(size: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    angle = strength * math.radians(MAX_ROTATION_DEGREES)
+    angle = strength * math.radians(_MAX_ROTATION_DEGREES)
     return _about_center(size, [[tf.cos(angle), tf.sin(angle)], [-tf.sin(angle), tf.cos(angle)]])
 
 
 def _shear_x(size: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    return _about_center(size, [[1.0, MAX_SHEAR * strength], [0.0, 1.0]])
+    return _about_center(size, [[1.0, _MAX_SHEAR * strength], [0.0, 1.0]])
 
 
 def _shear_y(size: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    return _about_center(size, [[1.0, 0.0], [MAX_SHEAR * strength, 1.0]])
+    return _about_center(size, [[1.0, 0.0], [_MAX_SHEAR * strength, 1.0]])
 
 
 def _translate_x(size: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    return tf.stack([1.0, 0.0, MAX_TRANSLATION * strength * size[1], 0.0, 1.0, 0.0])
+    return tf.stack([1.0, 0.0, _MAX_TRANSLATION * strength * size[1], 0.0, 1.0, 0.0])
 
 
 def _translate_y(size: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-    return tf.stack([1.0, 0.0, 0.0, 0.0, 1.0, MAX_TRANSLATION * strength * size[0]])
+    return tf.stack([1.0, 0.0, 0.0, 0.0, 1.0, _MAX_TRANSLATION * strength * size[0]])
 
 
 def _about_center(size: tf.Tensor, matrix: list[list[tf.Tensor | float]]) -> tf.Tensor:

@@ -45,7 +45,7 @@ class BatchNorm(tf.keras.layers.BatchNormalization):
         # Deviations from the moving mean are small, so that their squares lose no digits.
         old_mean, x = tf.identity(self.moving_mean), tf.stop_gradient(inputs)
         sums = tf.stack([_sum_pixels(x), _sum_pixels(_square_deviations(x, old_mean))])
-        count = replicas.count_replicas() * _count_pixels(x)
+        count = _count_pixels(x)
         mean, square = tf.unstack(replicas.sum_over_replicas(sums) / count)
         variance = square - tf.square(mean - old_mean)
         self._update(self.moving_mean, mean)
@@ -73,8 +73,8 @@ def _normalize(
         def gradient(upstream):
             products = _multiply(upstream, x, mean, scale)
             to_beta, to_gamma = _sum_pixels(upstream), _sum_pixels(products)
-            count = replicas.count_replicas() * _count_pixels(x)
-            means = replicas.sum_over_replicas(tf.stack([to_beta, to_gamma])) / count
+            sums = replicas.sum_over_replicas(tf.stack([to_beta, to_gamma]))
+            means = sums / _count_pixels(x)
             return _gradient(upstream, x, gamma, mean, scale, means), to_gamma, to_beta
 
         return _scale_and_shift(x, gamma, beta, mean, scale), gradient
@@ -83,7 +83,8 @@ def _normalize(
 
 
 def _count_pixels(x: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.reduce_prod(tf.shape(x)[:3]), tf.float32)
+    """Returns the number of pixels in all replicas, which have as many each."""
+    return tf.cast(tf.reduce_prod(tf.shape(x)[:3]) * replicas.count_replicas(), tf.float32)
 
 
 def _sum_pixels(maps: tf.Tensor) -> tf.Tensor:
