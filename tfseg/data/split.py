@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+
+class Part(NamedTuple):
+    """One of the two parts into which --eval_fraction divides a split.
+
+    Attributes:
+        fraction: Share of the examples that are held out for scoring, above 0 and below 1.
+        is_held_out: Whether this is the part held out for scoring, and not the rest to train on.
+    """
+
+    fraction: float
+    is_held_out: bool
 
 
 def keep(record: Any) -> Any:
