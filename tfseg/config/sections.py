@@ -49,8 +49,21 @@ class DataConfig:
     )
     id2label: str | None = option(
         None,
-        'JSON file of class names by raw mask value, e.g. {"0": "sky", "1": "road"}',
+        'JSON file of class names by raw mask value, e.g. {"0": "sky", "1": "road"}, or by colour, '
+        'e.g. {"128,64,128": "road"}; REPO:FILE.json names a file on the Hugging Face Hub',
         default_text="the catalog's names, or id2label.json in the folder of a folder: data set",
+    )
+    label_map: str | None = option(
+        None,
+        "JSON file that merges classes: the name of a class, or null for void, by class name or "
+        'mask value, e.g. {"bus": "car", "7": null}',
+        default_text="every class stays as it is",
+    )
+    instance_divisor: int = option(
+        1,
+        "number by which the values of a mask are divided, and rounded down, to give class values; "
+        "for masks of panoptic segmentation, e.g. 1000",
+        minimum=1,
     )
     strict_labels: bool = option(
         False,

@@ -53,6 +53,8 @@ def get_spec(data: DataConfig) -> DatasetSpec:
         ignore_index=data.ignore_index,
         reduce_labels=data.reduce_labels,
         strict_labels=data.strict_labels,
+        label_map=data.label_map,
+        instance_divisor=data.instance_divisor,
     )
 
 
@@ -134,7 +136,8 @@ def _load_source(
         return huggingface.load(spec.path, split, spec.labels, **keys, **checked)
     from tfseg.data.sources import tfds
 
-    return tfds.load(spec.path, split, data_dir=config.data_dir, max_examples=max_examples, **keys)
+    options = {"data_dir": config.data_dir, "max_examples": max_examples}
+    return tfds.load(spec.path, split, spec.labels, **options, **keys)
 
 
 def count_batches(num_examples: int, batch_size: int) -> int:

@@ -92,7 +92,7 @@ def find_fault(example: EncodedExample, labels: LabelSpec) -> str | None:
     except ImageError as error:
         return f"{example.image_name} cannot be decoded ({error})"
     try:
-        values = decode_mask(example.mask)
+        values = decode_mask(example.mask, labels)
     except MaskError as error:
         return f"{example.mask_name} cannot be read as a mask ({error})"
     if values.shape != tuple(pixels.shape[:2]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import NamedTuple
 
@@ -63,7 +64,9 @@ def load(
     paths = tf.data.Dataset.from_tensor_slices(
         {"image": [str(pair.image) for pair in pairs], "mask": [str(pair.mask) for pair in pairs]}
     )
-    return Split(split, paths, len(pairs), usable.digest, _decode_pair)
+    return Split(
+        split, paths, len(pairs), usable.digest, functools.partial(_decode_pair, labels=labels)
+    )
 
 
 def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") -> list[Pair]:
@@ -100,9 +103,9 @@ def _read_encoded(pair: Pair) -> EncodedExample:
     return EncodedExample(image, mask, str(pair.image), str(pair.mask))
 
 
-def _decode_pair(paths: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def _decode_pair(paths: dict[str, tf.Tensor], labels: LabelSpec) -> dict[str, tf.Tensor]:
     return {
         "image": decode_image(tf.io.read_file(paths["image"])),
-        "mask": decode_mask_tensor(tf.io.read_file(paths["mask"])),
+        "mask": decode_mask_tensor(tf.io.read_file(paths["mask"]), labels),
         "name": paths["image"],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -77,7 +78,13 @@ def load(
     signature = dict.fromkeys(("image", "mask", "name"), tf.TensorSpec((), tf.string))
     encoded = tf.data.Dataset.from_generator(read_usable, output_signature=signature)
     encoded = encoded.apply(tf.data.experimental.assert_cardinality(len(usable.indices)))
-    return Split(split, encoded, len(usable.indices), usable.digest, _decode)
+    return Split(
+        split,
+        encoded,
+        len(usable.indices),
+        usable.digest,
+        functools.partial(_decode, labels=labels),
+    )
 
 
 def _load_table(path: str, split: str):
@@ -151,6 +158,6 @@ def _bytes(cell: dict[str, Any] | None) -> bytes:
         return file.read()
 
 
-def _decode(encoded: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    image, mask = decode_image(encoded["image"]), decode_mask_tensor(encoded["mask"])
+def _decode(encoded: dict[str, tf.Tensor], labels: LabelSpec) -> dict[str, tf.Tensor]:
+    image, mask = decode_image(encoded["image"]), decode_mask_tensor(encoded["mask"], labels)
     return {"image": image, "mask": mask, "name": encoded["name"]}
