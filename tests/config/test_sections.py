@@ -137,3 +137,12 @@ def test_a_factor_is_a_range_or_a_number():
     assert sections.factor_range((0.25,)) == (0.75, 1.25)
     # Configurations of earlier versions hold a number.
     assert TrainDataConfig(contrast=0.2) == TrainDataConfig()
+
+
+@pytest.mark.parametrize("flag", ["dataset_config", "dataset_revision"])
+def test_flags_of_hugging_face_data_sets_are_refused_for_others(flag):
+    assert getattr(DataConfig(dataset="hf:a/b", **{flag: "x"}), flag) == "x"
+    for dataset in ("shapes", "tfds:a", "folder:hf:a"):
+        message = f"--{flag}=x is for hf: data sets, not for --dataset={dataset}; leave it out"
+        with pytest.raises(UserError, match=message):
+            DataConfig(dataset=dataset, **{flag: "x"})

@@ -36,6 +36,16 @@ class DataConfig:
         default_text="TFDS's own, ~/tensorflow_datasets",
         resumable=True,
     )
+    dataset_config: str | None = option(
+        None,
+        "configuration of a hf: data set that has several",
+        default_text="the data set's own",
+    )
+    dataset_revision: str | None = option(
+        None,
+        "branch, tag or commit of a hf: data set on the Hub",
+        default_text="the Hub's main branch",
+    )
     eval_split: str | None = option(None, "split to evaluate on", default_text="the data set's own")
     image_key: str | None = option(
         None,
@@ -95,6 +105,17 @@ class DataConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("image_size", self.image_size)
+        self._check_hugging_face()
+
+    def _check_hugging_face(self):
+        """Refuses flags that only data sets of Hugging Face have."""
+        for name in ("dataset_config", "dataset_revision"):
+            value = getattr(self, name)
+            if value is not None and not self.dataset.startswith("hf:"):
+                raise UserError(
+                    f"--{name}={value} is for hf: data sets, not for --dataset={self.dataset}; "
+                    "leave it out"
+                )
 
 
 _CROP_FIELDS = ("crop_size", "random_scale")

@@ -133,7 +133,8 @@ def _load_source(
     if spec.source == "huggingface":
         from tfseg.data.sources import huggingface
 
-        return huggingface.load(spec.path, split, spec.labels, **keys, **checked)
+        source = {"config_name": config.dataset_config, "revision": config.dataset_revision}
+        return huggingface.load(spec.path, split, spec.labels, **source, **keys, **checked)
     from tfseg.data.sources import tfds
 
     options = {"data_dir": config.data_dir, "max_examples": max_examples}

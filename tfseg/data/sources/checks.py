@@ -87,6 +87,9 @@ def find_usable(
 
 def find_fault(example: EncodedExample, labels: LabelSpec) -> str | None:
     """Returns what is wrong with an example, or None."""
+    for data, name in ((example.image, example.image_name), (example.mask, example.mask_name)):
+        if not data:
+            return f"{name} is empty"
     try:
         pixels = decode_image(example.image)
     except ImageError as error:
