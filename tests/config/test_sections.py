@@ -146,3 +146,14 @@ def test_flags_of_hugging_face_data_sets_are_refused_for_others(flag):
         message = f"--{flag}=x is for hf: data sets, not for --dataset={dataset}; leave it out"
         with pytest.raises(UserError, match=message):
             DataConfig(dataset=dataset, **{flag: "x"})
+
+
+def test_eval_fraction_is_for_sources_without_slices_of_their_own():
+    for dataset in ("hf:a/b", "folder:a"):
+        assert DataConfig(dataset=dataset, eval_fraction=0.1).eval_fraction == 0.1
+    for dataset in ("shapes", "tfds:a", "oxford_iiit_pet"):
+        with pytest.raises(UserError, match=r"--eval_fraction=0\.1 .*--train_split=train\[:90%\]"):
+            DataConfig(dataset=dataset, eval_fraction=0.1)
+    for fraction in (0.0, 1.0):
+        with pytest.raises(UserError, match="--eval_fraction must be"):
+            DataConfig(dataset="folder:a", eval_fraction=fraction)

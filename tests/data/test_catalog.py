@@ -231,7 +231,7 @@ def test_missing_folders(tmp_path, folder):
     with pytest.raises(UserError, match=f"no folder {missing}; expected .*images/<split>/X.jpg"):
         get_dataset_spec(f"folder:{missing}")
     folder.image_path("train", "a.jpg")
-    with pytest.raises(UserError, match=r"no folder .*/annotations; expected"):
+    with pytest.raises(UserError, match=r"no split in .*; expected images/<split>/X\.jpg"):
         get_dataset_spec(f"folder:{folder.root}")
 
 

@@ -28,7 +28,8 @@ class DataConfig:
     dataset: str = option(
         "shapes",
         "name of the data set: shapes or oxford_iiit_pet from the catalog, tfds:NAME, "
-        "hf:REPO_OR_PATH, or folder:PATH with images/<split>/X.jpg and annotations/<split>/X.png",
+        "hf:REPO_OR_PATH, or folder:PATH with images/<split>/X.jpg and annotations/<split>/X.png, "
+        "or with <split>/images/X.jpg and <split>/masks/X.png",
     )
     data_dir: str | None = option(
         None,
@@ -47,6 +48,14 @@ class DataConfig:
         default_text="the Hub's main branch",
     )
     eval_split: str | None = option(None, "split to evaluate on", default_text="the data set's own")
+    eval_fraction: float | None = option(
+        None,
+        "share of the training split of a folder: or hf: data set that is held out for evaluation, "
+        "for data sets without a split for it; the same examples each time",
+        default_text="nothing is held out",
+        above=0.0,
+        below=1.0,
+    )
     image_key: str | None = option(
         None,
         "name of the image feature of a tfds: or hf: data set",
@@ -106,6 +115,15 @@ class DataConfig:
         check_fields(self)
         check_size("image_size", self.image_size)
         self._check_hugging_face()
+        self._check_eval_fraction()
+
+    def _check_eval_fraction(self):
+        if self.eval_fraction is not None and not self.dataset.startswith(("hf:", "folder:")):
+            raise UserError(
+                f"--eval_fraction={self.eval_fraction} is for folder: and hf: data sets, not for "
+                f"--dataset={self.dataset}; use slices, such as --train_split=train[:90%] "
+                "--eval_split=train[90%:]"
+            )
 
     def _check_hugging_face(self):
         """Refuses flags that only data sets of Hugging Face have."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from tfseg.data import label_files
+from tfseg.data import folder_layouts, label_files
 from tfseg.data import labels as labels_lib
 from tfseg.data.labels import LabelSpec
 from tfseg.data.sources import shapes_drawing
@@ -165,20 +165,22 @@ def _folder_spec(
     dataset: str, path: str, id2label: str | None, options: dict[str, Any]
 ) -> DatasetSpec:
     folder = epath.Path(path).expanduser()
-    for part in (folder, folder / "images", folder / "annotations"):
-        if not part.is_dir():
-            raise UserError(
-                f"--dataset={dataset}: no folder {part}; expected "
-                f"{folder}/images/<split>/X.jpg and {folder}/annotations/<split>/X.png"
-            )
-    splits = sorted(split.name for split in (folder / "images").iterdir() if split.is_dir())
+    splits = folder_layouts.find_splits(folder)
+    if not splits:
+        raise UserError(
+            f"--dataset={dataset}: {'no split in' if folder.is_dir() else 'no folder'} {folder}; "
+            "expected images/<split>/X.jpg with annotations/<split>/X.png, or <split>/images/X.jpg "
+            "with <split>/masks/X.png"
+        )
     eval_split = next((name for name in ("val", "validation", "test") if name in splits), "val")
     train_split = "training" if "training" in splits and "train" not in splits else "train"
     names_file = id2label or str(folder / "id2label.json")
     if id2label or epath.Path(names_file).exists():
         labels = label_files.read_id2label(names_file, **options)
     else:
-        labels = _labels_from_masks(folder / "annotations" / train_split, **options)
+        labels = _labels_from_masks(
+            folder_layouts.split_folders(folder, train_split).masks, **options
+        )
     return DatasetSpec(dataset, "folder", str(folder), labels, train_split, eval_split)
 
 

@@ -32,7 +32,7 @@ from tfseg.data import (
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
 from tfseg.data.slices import Slices
-from tfseg.data.split import Split, keep
+from tfseg.data.split import Part, Split, keep
 from tfseg.data.transforms import Preprocessing
 from tfseg.errors import UserError
 
@@ -73,7 +73,12 @@ def versioned_name(data: DataConfig, spec: DatasetSpec) -> str:
 
 
 def load_split(
-    spec: DatasetSpec, config: DataConfig, split: str, max_examples: int | None
+    spec: DatasetSpec,
+    config: DataConfig,
+    split: str,
+    max_examples: int | None,
+    *,
+    is_held_out: bool = False,
 ) -> Split:
     """Opens a split and maps its masks to class ids.
 
@@ -82,6 +87,8 @@ def load_split(
         config: Where the data set lies and which keys it has.
         split: Split in the source's own syntax.
         max_examples: Use only the first so many examples; None for all.
+        is_held_out: With --eval_fraction, whether the examples for evaluation are read instead of
+            those for training.
 
     Returns:
         The split. Its masks hold class ids and the ignore index.
@@ -89,7 +96,8 @@ def load_split(
     Raises:
         UserError: The split cannot be read, or holds no example; see the sources.
     """
-    loaded = _load_source(spec, config, split, max_examples)
+    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
+    loaded = _load_source(spec, config, split, max_examples, part)
     if not loaded.num_examples:
         raise _no_example(split)
 
@@ -115,13 +123,21 @@ def _no_example(split: str) -> UserError:
 
 
 def _load_source(
-    spec: DatasetSpec, config: DataConfig, split: str, max_examples: int | None
+    spec: DatasetSpec,
+    config: DataConfig,
+    split: str,
+    max_examples: int | None,
+    part: Part | None,
 ) -> Split:
     if spec.source == "shapes":
         from tfseg.data.sources import shapes
 
         return shapes.load(split, data_dir=config.data_dir, max_examples=max_examples)
-    checked = {"max_examples": max_examples, "on_bad_example": config.on_bad_example}
+    checked = {
+        "part": part,
+        "max_examples": max_examples,
+        "on_bad_example": config.on_bad_example,
+    }
     if spec.source == "folder":
         from tfseg.data.sources import folder
 

@@ -12,25 +12,31 @@ from tfseg.config.defaults import (
     SCRATCH_DROP_PATH_RATE,
     SCRATCH_LEARNING_RATE,
 )
-from tfseg.config.sections import ModelConfig
+from tfseg.config.sections import DataConfig, ModelConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
+from tfseg.errors import UserError
 from tfseg.models import checkpoint
 
 
 def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
-    """Fills in the fields that were left open, from the facts about the data set."""
+    """Fills in the fields that were left open, from the facts about the data set.
+
+    Raises:
+        UserError: A part of the training split is held out, and another eval split was named.
+    """
     data, train_data, run = config.data, config.train_data, config.run
+    train_split = train_data.train_split or spec.train_split
     init_from = config.model.init_from or spec.init_from or f"nvidia/{config.model.backbone}"
     return TrainConfig(
         data=dataclasses.replace(
             data,
-            eval_split=data.eval_split or spec.eval_split,
+            eval_split=_resolve_eval_split(data, train_split, spec),
             image_size=data.image_size or spec.image_size,
         ),
         train_data=dataclasses.replace(
             train_data,
-            train_split=train_data.train_split or spec.train_split,
+            train_split=train_split,
             augmentation=train_data.augmentation or spec.augmentation,
         ),
         model=_resolve_model(config.model, init_from),
@@ -39,6 +45,18 @@ def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
         ),
         run=dataclasses.replace(run, model_dir=run.model_dir or default_model_dir(data.dataset)),
     )
+
+
+def _resolve_eval_split(data: DataConfig, train_split: str, spec: DatasetSpec) -> str:
+    if data.eval_fraction is None:
+        return data.eval_split or spec.eval_split
+    if data.eval_split not in (None, train_split):
+        raise UserError(
+            f"--eval_fraction={data.eval_fraction:g} holds out a part of the training split "
+            f"{train_split}, but --eval_split={data.eval_split} names another one; leave one of "
+            "the two flags out"
+        )
+    return train_split
 
 
 def _resolve_model(model: ModelConfig, init_from: str) -> ModelConfig:
