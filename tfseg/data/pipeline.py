@@ -215,7 +215,7 @@ def build_training(
     """
     num_batches = count_batches(split.num_examples, batch_size)
     records, decode, buffer_size = caching.choose_records(
-        split, config.cache, may_cache=config.data_service is None
+        split, config.cache, labels, may_cache=config.data_service is None
     )
     prepare = functools.partial(
         _prepare_training, config=config, preprocessing=preprocessing, labels=labels
