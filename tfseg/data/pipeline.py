@@ -87,17 +87,36 @@ def load_split(
     Raises:
         UserError: The split cannot be read, or holds no example; see the sources.
     """
-    loaded = _load_source(spec, config, split, max_examples)
+    loaded = _load_source(spec, config, split, max_examples, config.on_bad_example)
     if not loaded.num_examples:
         raise _no_example(split)
-
-    def decode(record: Any) -> Example:
-        return bad_examples.check_example(loaded.decode(record), labels=spec.labels)
-
-    checked = dataclasses.replace(loaded, decode=decode)
+    checked = map_to_classes(loaded, spec.labels)
     if config.on_bad_example == "skip" and spec.source == "tfds":
         return _skip_bad(checked)
     return checked
+
+
+def open_unchecked(
+    spec: DatasetSpec, config: DataConfig, split: str, max_examples: int | None
+) -> Split:
+    """Opens a split as `load_split` does, but keeps bad examples and decodes none.
+
+    Its masks hold raw values. A folder and a Hugging Face data set have no digest, because that
+    would read them.
+
+    Raises:
+        UserError: The split cannot be opened; see the sources.
+    """
+    return _load_source(spec, config, split, max_examples, "keep")
+
+
+def map_to_classes(split: Split, labels: LabelSpec) -> Split:
+    """Returns a split of raw mask values as one of class ids, checked as it is decoded."""
+
+    def decode(record: Any) -> Example:
+        return bad_examples.check_example(split.decode(record), labels=labels)
+
+    return dataclasses.replace(split, decode=decode)
 
 
 def _skip_bad(split: Split) -> Split:
@@ -113,13 +132,17 @@ def _no_example(split: str) -> UserError:
 
 
 def _load_source(
-    spec: DatasetSpec, config: DataConfig, split: str, max_examples: int | None
+    spec: DatasetSpec,
+    config: DataConfig,
+    split: str,
+    max_examples: int | None,
+    on_bad_example: str,
 ) -> Split:
     if spec.source == "shapes":
         from tfseg.data.sources import shapes
 
         return shapes.load(split, data_dir=config.data_dir, max_examples=max_examples)
-    checked = {"max_examples": max_examples, "on_bad_example": config.on_bad_example}
+    checked = {"max_examples": max_examples, "on_bad_example": on_bad_example}
     if spec.source == "folder":
         from tfseg.data.sources import folder
 

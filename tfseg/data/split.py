@@ -41,6 +41,10 @@ class Split:
             their examples; TFDS hashes name, version, split, number of examples and size.
         decode: Turns a record into an example, in a graph: `image` uint8 `[height, width, 3]`,
             `mask` int32 `[height, width]` and `name` string scalar.
+        read: Turns a record into an example that is not decoded, in a graph: `image` and `mask` are
+            the content of their files as string scalars, or pixels where the source has no files,
+            and `name` is a string scalar. `mask_name` is there if the mask has a name of its own.
+            A record that has these names too is named even if it cannot be read.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Split:
     num_examples: int
     digest: str
     decode: Callable[[Any], dict[str, tf.Tensor]] = keep
+    read: Callable[[Any], dict[str, tf.Tensor]] = keep
 
     @property
     def examples(self) -> tf.data.Dataset:

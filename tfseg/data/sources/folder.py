@@ -43,7 +43,8 @@ def load(
         split: Name of the folder inside both.
         labels: Classes, for the strict check of mask values.
         max_examples: Use only the first so many pairs, by name.
-        on_bad_example: `error`, or `skip` to log bad pairs and leave them out.
+        on_bad_example: `error`, `skip` to log bad pairs and leave them out, or `keep` to open all
+            pairs unchecked, images without a mask too, and without a digest.
 
     Returns:
         Examples with raw mask values, sorted by name; the name is the path of the image.
@@ -61,9 +62,12 @@ def load(
     )
     pairs = [pairs[index] for index in usable.indices]
     paths = tf.data.Dataset.from_tensor_slices(
-        {"image": [str(pair.image) for pair in pairs], "mask": [str(pair.mask) for pair in pairs]}
+        {
+            "name": [str(pair.image) for pair in pairs],
+            "mask_name": [str(pair.mask) for pair in pairs],
+        }
     )
-    return Split(split, paths, len(pairs), usable.digest, _decode_pair)
+    return Split(split, paths, len(pairs), usable.digest, _decode_pair, _read_pair)
 
 
 def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") -> list[Pair]:
@@ -90,6 +94,8 @@ def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") ->
             f"{without[0]} has no mask {masks / (without[0].stem + '.png')}"
             f"{checks.and_others(without)}; add it, remove the image, or --on_bad_example=skip"
         )
+    if on_bad_example == "keep":
+        return [Pair(path, by_stem.get(path.stem, masks / f"{path.stem}.png")) for path in found]
     for path in without:
         _logger.warning("skipped %s: no mask", path)
     return [Pair(path, by_stem[path.stem]) for path in found if path.stem in by_stem]
@@ -100,9 +106,15 @@ def _read_encoded(pair: Pair) -> EncodedExample:
     return EncodedExample(image, mask, str(pair.image), str(pair.mask))
 
 
+def _read_pair(paths: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    image, mask = tf.io.read_file(paths["name"]), tf.io.read_file(paths["mask_name"])
+    return {**paths, "image": image, "mask": mask}
+
+
 def _decode_pair(paths: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    encoded = _read_pair(paths)
     return {
-        "image": decode_image(tf.io.read_file(paths["image"])),
-        "mask": decode_mask_tensor(tf.io.read_file(paths["mask"])),
-        "name": paths["image"],
+        "image": decode_image(encoded["image"]),
+        "mask": decode_mask_tensor(encoded["mask"]),
+        "name": encoded["name"],
     }

@@ -43,7 +43,8 @@ def load(
         image_key: Image column; by default the first that has a usual name.
         mask_key: Mask column; by default the first that has a usual name.
         max_examples: Use only the first so many examples.
-        on_bad_example: `error`, or `skip` to log bad examples and leave them out.
+        on_bad_example: `error`, `skip` to log bad examples and leave them out, or `keep` to open
+            all of them unchecked.
 
     Returns:
         Examples with raw mask values, named `<split>_<index>`.

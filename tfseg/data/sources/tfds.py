@@ -163,12 +163,17 @@ def read_split(
         records = records.take(max_examples)
     features = builder.info.features
 
+    def read_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        mask = features[mask_key].decode_example(record[mask_key])
+        mask = mask[..., 0] if mask.shape.rank == 3 else mask
+        return {"image": record[image_key], "mask": tf.cast(mask, tf.int32), "name": record["name"]}
+
     def decode_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        image, mask = record[image_key], features[mask_key].decode_example(record[mask_key])
+        example = read_record(record)
+        image = example["image"]
         if image.dtype == tf.string:
             image = tf.ensure_shape(decode_image(image), (*features[image_key].shape[:2], 3))
-        mask = mask[..., 0] if mask.shape.rank == 3 else mask
-        return {"image": image, "mask": tf.cast(mask, tf.int32), "name": record["name"]}
+        return {**example, "image": image}
 
     def select(index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         default_name = tf.strings.join([split, "_", tf.strings.as_string(index)])
@@ -177,7 +182,7 @@ def read_split(
 
     selected = records.enumerate().map(select, num_parallel_calls=tf.data.AUTOTUNE)
     digest = _digest(builder.info, split, len(records))
-    return Split(split, selected, len(records), digest, decode_record)
+    return Split(split, selected, len(records), digest, decode_record, read_record)
 
 
 def _digest(info, split: str, num_examples: int) -> str:
