@@ -12,6 +12,7 @@ from tfseg.config.commands import TrainConfig
 from tfseg.data import data_service, evaluation_batches, pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.split import Split
+from tfseg.inspection import verdicts
 from tfseg.losses import class_weights
 from tfseg.training import cluster, reproducibility, resolution, run_directory, strategies
 
@@ -97,4 +98,20 @@ def _load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[Split, Split]:
         evaluation.name,
         spec.labels.num_classes,
     )
+    _log_verdict(train, evaluation, spec)
     return train, evaluation
+
+
+def _log_verdict(train: Split, evaluation: Split, spec: DatasetSpec) -> None:
+    """Prints what tfseg.doctor said about these examples, or what is known without it."""
+    verdict = verdicts.recall(train.digest, evaluation.digest, spec.labels)
+    if verdict is not None:
+        _logger.info("doctor: %s", verdict)
+        return
+    is_checked = spec.source in ("folder", "huggingface")
+    state = "every example was decoded" if is_checked else "no example was decoded yet"
+    _logger.info(
+        "doctor: not seen: %s; python -m tfseg.doctor --dataset=%s shows more",
+        state,
+        spec.name,
+    )
