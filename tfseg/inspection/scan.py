@@ -65,6 +65,7 @@ class Scan:
     thumbnails: list[Thumbnail] = dataclasses.field(default_factory=list)
 
     def __post_init__(self, num_classes: int):
+        self._class_ids: dict[int, int] = {}
         self.class_pixels, self.class_images, self.class_support = np.zeros((3, num_classes), int)
 
     def add(self, index: int, found: Inspected, labels: LabelSpec) -> None:
@@ -87,13 +88,21 @@ class Scan:
             self.value_pixels[value] += count
             self.value_images[value] += 1
             self.value_example.setdefault(value, found.mask_name)
-        ids = masks.map_mask_values(found.values.astype(np.int32), labels).numpy()
+        ids = self._map_to_classes(found.values.tolist(), labels)
         is_class = (ids >= 0) & (ids < labels.num_classes)
         pixels = np.zeros(labels.num_classes, np.int64)
         np.add.at(pixels, ids[is_class], found.pixels[is_class])
         self.class_pixels += pixels
         self.class_images += pixels > 0
         self.class_support += (pixels > 0) * pixels.sum()
+
+    def _map_to_classes(self, values: list[int], labels: LabelSpec) -> np.ndarray:
+        """Maps raw values to class ids; each value is looked up once per split."""
+        unseen = [value for value in values if value not in self._class_ids]
+        if unseen:
+            ids = masks.map_mask_values(np.array(unseen, np.int32), labels).numpy().tolist()
+            self._class_ids.update(zip(unseen, ids, strict=True))
+        return np.array([self._class_ids[value] for value in values])
 
 
 def scan_split(
@@ -153,6 +162,7 @@ def _records(split: Split, scan: Scan) -> Iterator[Any]:
 
 def _map_in_order(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
     """Calls a function in threads; yields its results in order, with few of them waiting."""
+    # On 2 cores, 8 threads take 6.0 ms of CPU time per image where 2 take 3.8, and are not faster.
     num_threads = max(2, len(os.sched_getaffinity(0)))
     with concurrent.futures.ThreadPoolExecutor(num_threads) as threads:
         waiting = collections.deque()
