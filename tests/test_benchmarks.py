@@ -73,6 +73,15 @@ def test_scaling_runs_two_workers(tmp_path):
     assert re.search(r"tiny: 0\.\d MB of gradients", printed)
 
 
+@pytest.mark.slow
+def test_hub_input_compares_rates_and_memory_of_the_same_images(tmp_path):
+    printed, rows = run_tiny("hub_input", tmp_path / "results.json")
+    found = [(row["peer"], row["unit"]) for row in rows]
+    assert found == [("hf_guide", "images/s"), ("hf_workers", "images/s"), ("hf_guide", "GB")]
+    assert all(row.keys() == KEYS for row in rows)
+    assert "skipped" not in printed
+
+
 def test_efficiency_is_the_rate_of_two_workers_by_twice_the_rate_of_one():
     # Seconds per step and per all-reduce; a step of one process takes two images.
     values = {"one": [(1.0, 0.0)], "apart": [(1.6, 0.0)], "two": [(2.0, 0.5)]}

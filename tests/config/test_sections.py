@@ -140,3 +140,23 @@ def test_a_factor_is_a_range_or_a_number():
     assert sections.factor_range((0.25,)) == (0.75, 1.25)
     # Configurations of earlier versions hold a number.
     assert TrainDataConfig(contrast=0.2) == TrainDataConfig()
+
+
+@pytest.mark.parametrize("flag", ["dataset_config", "dataset_revision"])
+def test_flags_of_hugging_face_data_sets_are_refused_for_others(flag):
+    assert getattr(DataConfig(dataset="hf:a/b", **{flag: "x"}), flag) == "x"
+    for dataset in ("shapes", "tfds:a", "folder:hf:a"):
+        message = f"--{flag}=x is for hf: data sets, not for --dataset={dataset}; leave it out"
+        with pytest.raises(UserError, match=message):
+            DataConfig(dataset=dataset, **{flag: "x"})
+
+
+def test_eval_fraction_is_for_sources_without_slices_of_their_own():
+    for dataset in ("hf:a/b", "folder:a"):
+        assert DataConfig(dataset=dataset, eval_fraction=0.1).eval_fraction == 0.1
+    for dataset in ("shapes", "tfds:a", "oxford_iiit_pet"):
+        with pytest.raises(UserError, match=r"--eval_fraction=0\.1 .*--train_split=train\[:90%\]"):
+            DataConfig(dataset=dataset, eval_fraction=0.1)
+    for fraction in (0.0, 1.0):
+        with pytest.raises(UserError, match="--eval_fraction must be"):
+            DataConfig(dataset="folder:a", eval_fraction=fraction)

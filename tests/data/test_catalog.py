@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.data import catalog
+from tfseg.data import label_files
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.errors import UserError
 
@@ -231,12 +231,10 @@ def test_missing_folders(tmp_path, folder):
     with pytest.raises(UserError, match=f"no folder {missing}; expected .*images/<split>/X.jpg"):
         get_dataset_spec(f"folder:{missing}")
     folder.image_path("train", "a.jpg")
-    with pytest.raises(UserError, match=r"no folder .*/annotations; expected"):
+    with pytest.raises(UserError, match=r"no split in .*; expected images/<split>/X\.jpg"):
         get_dataset_spec(f"folder:{folder.root}")
 
 
 def test_read_id2label_sorts_by_value(names_file):
-    from etils import epath
-
-    path = epath.Path(names_file({"10": "c", "2": "a", "9": "b"}))
-    assert catalog.read_id2label(path, reduce_labels=False).names == ("a", "b", "c")
+    path = names_file({"10": "c", "2": "a", "9": "b"})
+    assert label_files.read_id2label(path, reduce_labels=False).names == ("a", "b", "c")

@@ -117,6 +117,50 @@ def test_decode_mask_inside_a_data_set_equals_pil_for_every_kind_of_file(rng):
         np.testing.assert_array_equal(values, masks.decode_mask(data))
 
 
+COLORS = LabelSpec(("a",), raw_values=(0,), has_color_masks=True)
+INSTANCES = LabelSpec(("a",), raw_values=(0,), instance_divisor=300)
+
+
+def color_masks(rng):
+    pixels = rng.integers(0, 256, (3, 5, 4), np.uint8)
+    yield encode(Image.fromarray(pixels))
+    yield encode(Image.fromarray(pixels[..., :3]))
+    yield encode(Image.fromarray(pixels[..., :3]), "BMP")
+    yield encode(Image.fromarray(pixels[..., 0]))
+    yield palette_png(rng, 17)
+
+
+@pytest.mark.parametrize("labels", [COLORS, INSTANCES], ids=["colours", "ids of instances"])
+def test_decode_color_masks_as_pil_does(labels, rng):
+    for data in color_masks(rng):
+        (decoded,) = tf.data.Dataset.from_tensors(data).map(
+            lambda encoded: masks.decode_mask_tensor(encoded, labels)
+        )
+        picture = Image.open(io.BytesIO(data))
+        pixels = np.asarray(picture.convert("RGB") if labels is COLORS else picture).astype(int)
+        if pixels.ndim == 3:
+            pixels = pixels[..., :3] @ [1, 256, 65_536]
+        np.testing.assert_array_equal(decoded, pixels // labels.instance_divisor)
+        np.testing.assert_array_equal(masks.decode_mask(data, labels), decoded)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 1), (2, 3, 3)])
+def test_channels_to_values(shape, rng):
+    pixels = rng.integers(0, 256, shape, np.uint8)
+    first = pixels.reshape(2, 3, -1)[..., 0].astype(np.int32)
+    np.testing.assert_array_equal(masks.channels_to_values(tf.constant(pixels), None), first)
+    values = masks.channels_to_values(tf.constant(pixels), INSTANCES)
+    if shape == (2, 3, 3):
+        first = pixels.astype(np.int32) @ np.array([1, 256, 65_536], np.int32)
+    np.testing.assert_array_equal(values, first // 300)
+
+
+def test_map_mask_values_of_colours():
+    labels = LabelSpec(("a", "b"), raw_values=(16_000_000, 5), has_color_masks=True)
+    mapped = masks.map_mask_values(tf.constant([[5, 6], [16_000_000, 16_777_215]]), labels)
+    assert mapped.numpy().tolist() == [[1, 255], [0, 255]]
+
+
 @pytest.mark.parametrize("damage", [
     lambda data: b"",
     lambda data: data[:20],

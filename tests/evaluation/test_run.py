@@ -5,6 +5,8 @@ import json
 import pytest
 
 from tfseg.config import DataConfig, EvalConfig, EvalRunConfig
+from tfseg.data import pipeline
+from tfseg.data.catalog import get_dataset_spec
 from tfseg.errors import UserError
 from tfseg.evaluation import run as evaluation_run
 
@@ -34,6 +36,23 @@ def test_another_split_and_size_can_be_scored(boxes_run, boxes_dir):
         )
     )
     assert scored["loss"] != pytest.approx(expected["loss"])
+
+
+def test_the_held_out_part_of_the_training_split_is_scored(boxes_run, boxes_dir, caplog):
+    model_dir, _, _ = boxes_run
+    with caplog.at_level("INFO"):
+        evaluation_run.run_evaluation(
+            make_config(model_dir / "best", f"folder:{boxes_dir}", eval_fraction=0.3)
+        )
+    held_out = pipeline.load_split(
+        get_dataset_spec(f"folder:{boxes_dir}"),
+        DataConfig(dataset=f"folder:{boxes_dir}", eval_fraction=0.3),
+        "train",
+        None,
+        is_held_out=True,
+    )
+    assert f"on {held_out.num_examples} examples of folder:{boxes_dir} (train)" in caplog.text
+    assert 0 < held_out.num_examples < 12
 
 
 def test_a_data_set_with_another_number_of_classes_is_refused(tiny_model_dir, boxes_dir):

@@ -10,6 +10,7 @@ from tfseg.config import DataConfig, ModelConfig, TrainConfig, TrainingConfig, s
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.data.sources.shapes import Shapes
 from tfseg.data.sources.shapes_drawing import CLASS_NAMES
+from tfseg.errors import UserError
 from tfseg.training import resolution
 
 
@@ -43,6 +44,16 @@ def test_what_was_given_stays():
     )
     assert (config.data.image_size, config.data.eval_split) == ((64, 96), "train")
     assert (config.model.drop_path_rate, config.training.learning_rate) == (0.2, 0.5)
+
+
+def test_a_held_out_part_is_one_of_the_training_split(boxes_dir):
+    dataset = f"folder:{boxes_dir}"
+    config = resolve(data=DataConfig(dataset=dataset, eval_fraction=0.2))
+    assert config.data.eval_split == config.train_data.train_split == "train"
+    with pytest.raises(
+        UserError, match=r"--eval_fraction=0\.2 .*split train, but --eval_split=val"
+    ):
+        resolve(data=DataConfig(dataset=dataset, eval_fraction=0.2, eval_split="val"))
 
 
 def test_a_local_folder_has_no_version_to_resolve(boxes_dir, plain_model_dir):

@@ -28,7 +28,8 @@ class DataConfig:
     dataset: str = option(
         "shapes",
         "name of the data set: shapes or oxford_iiit_pet from the catalog, tfds:NAME, "
-        "hf:REPO_OR_PATH, or folder:PATH with images/<split>/X.jpg and annotations/<split>/X.png",
+        "hf:REPO_OR_PATH, or folder:PATH with images/<split>/X.jpg and annotations/<split>/X.png, "
+        "or with <split>/images/X.jpg and <split>/masks/X.png",
     )
     data_dir: str | None = option(
         None,
@@ -36,7 +37,25 @@ class DataConfig:
         default_text="TFDS's own, ~/tensorflow_datasets",
         resumable=True,
     )
+    dataset_config: str | None = option(
+        None,
+        "configuration of a hf: data set that has several",
+        default_text="the data set's own",
+    )
+    dataset_revision: str | None = option(
+        None,
+        "branch, tag or commit of a hf: data set on the Hub",
+        default_text="the Hub's main branch",
+    )
     eval_split: str | None = option(None, "split to evaluate on", default_text="the data set's own")
+    eval_fraction: float | None = option(
+        None,
+        "share of the training split of a folder: or hf: data set that is held out for evaluation, "
+        "for data sets without a split for it; the same examples each time",
+        default_text="nothing is held out",
+        above=0.0,
+        below=1.0,
+    )
     image_key: str | None = option(
         None,
         "name of the image feature of a tfds: or hf: data set",
@@ -49,8 +68,21 @@ class DataConfig:
     )
     id2label: str | None = option(
         None,
-        'JSON file of class names by raw mask value, e.g. {"0": "sky", "1": "road"}',
+        'JSON file of class names by raw mask value, e.g. {"0": "sky", "1": "road"}, or by colour, '
+        'e.g. {"128,64,128": "road"}; REPO:FILE.json names a file on the Hugging Face Hub',
         default_text="the catalog's names, or id2label.json in the folder of a folder: data set",
+    )
+    label_map: str | None = option(
+        None,
+        "JSON file that merges classes: the name of a class, or null for void, by class name or "
+        'mask value, e.g. {"bus": "car", "7": null}',
+        default_text="every class stays as it is",
+    )
+    instance_divisor: int = option(
+        1,
+        "number by which the values of a mask are divided, and rounded down, to give class values; "
+        "for masks of panoptic segmentation, e.g. 1000",
+        minimum=1,
     )
     strict_labels: bool = option(
         False,
@@ -82,6 +114,26 @@ class DataConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("image_size", self.image_size)
+        self._check_hugging_face()
+        self._check_eval_fraction()
+
+    def _check_eval_fraction(self):
+        if self.eval_fraction is not None and not self.dataset.startswith(("hf:", "folder:")):
+            raise UserError(
+                f"--eval_fraction={self.eval_fraction} is for folder: and hf: data sets, not for "
+                f"--dataset={self.dataset}; use slices, such as --train_split=train[:90%] "
+                "--eval_split=train[90%:]"
+            )
+
+    def _check_hugging_face(self):
+        """Refuses flags that only data sets of Hugging Face have."""
+        for name in ("dataset_config", "dataset_revision"):
+            value = getattr(self, name)
+            if value is not None and not self.dataset.startswith("hf:"):
+                raise UserError(
+                    f"--{name}={value} is for hf: data sets, not for --dataset={self.dataset}; "
+                    "leave it out"
+                )
 
 
 _CROP_FIELDS = ("crop_size", "random_scale")

@@ -9,6 +9,7 @@ out.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
 
@@ -71,15 +72,17 @@ def check_example(example: Example, labels: LabelSpec) -> Example:
         example["name"],
         ["its mask is ", _text(tf.shape(mask)), " (height x width) but the image is ", _text(size)],
     )
+    mapped = masks.map_mask_values(mask, labels)
     if labels.strict:
-        is_known = tf.reduce_any(mask[..., None] == tf.constant(labels.known_values), -1)
-        unnamed = tf.boolean_mask(mask, ~is_known)
+        void_values = [*labels.void_values, labels.ignore_index]
+        is_intended = functools.reduce(tf.logical_or, [mask == value for value in void_values])
+        unnamed = tf.boolean_mask(mask, (mapped == labels.ignore_index) & ~is_intended)
         _assert(
-            tf.reduce_all(is_known),
+            tf.size(unnamed) == 0,
             example["name"],
             ["its mask holds the value ", _text(unnamed[:1]), ", which --id2label does not name"],
         )
-    return {**example, "mask": masks.map_mask_values(mask, labels)}
+    return {**example, "mask": mapped}
 
 
 def _assert(condition: tf.Tensor, name: tf.Tensor, fault: list[str | tf.Tensor]) -> None:

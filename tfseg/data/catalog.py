@@ -6,12 +6,12 @@ Importing this module does not load TensorFlow, so that `--help` answers quickly
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 import numpy as np
 from etils import epath
 
+from tfseg.data import folder_layouts, label_files
 from tfseg.data import labels as labels_lib
 from tfseg.data.labels import LabelSpec
 from tfseg.data.sources import shapes_drawing
@@ -84,31 +84,41 @@ def get_dataset_spec(
     ignore_index: int = labels_lib.DEFAULT_IGNORE_INDEX,
     reduce_labels: bool = False,
     strict_labels: bool = False,
+    label_map: str | None = None,
+    instance_divisor: int = 1,
 ) -> DatasetSpec:
     """Returns the facts about a data set.
 
     Args:
         dataset: A catalog name (`oxford_iiit_pet`, or `oxford_iiit_pet:4.0.0` for one version),
             `tfds:NAME`, `hf:REPO_OR_PATH` or `folder:PATH`.
-        id2label: JSON file of class names by raw mask value; replaces the catalog's names.
+        id2label: JSON file of class names by raw mask value, see `label_files.read_id2label`; it
+            replaces the catalog's names.
         ignore_index: Value of void pixels after mapping.
         reduce_labels: Whether raw value 0 is void and classes start at 1.
         strict_labels: Whether a raw value without a name is an error instead of void.
+        label_map: JSON file that merges and drops classes, see `label_files.apply_label_map`.
+        instance_divisor: By what a pixel is divided to give the raw value, see `LabelSpec`.
 
     Raises:
         UserError: The name is unknown, a folder is missing, or the classes are not known.
     """
-    options = {"reduce_labels": reduce_labels, "ignore_index": ignore_index}
+    options = {
+        "reduce_labels": reduce_labels,
+        "ignore_index": ignore_index,
+        "instance_divisor": instance_divisor,
+    }
     try:
         spec = _named_spec(dataset) or _prefixed_spec(dataset, id2label, options)
         labels = spec.labels
         if id2label is not None:
-            labels = read_id2label(epath.Path(id2label), **options)
+            labels = label_files.read_id2label(id2label, **options)
         labels = dataclasses.replace(
             labels,
             ignore_index=ignore_index,
             strict=strict_labels,
             void_values=(0,) if reduce_labels else (),
+            instance_divisor=instance_divisor,
         )
     except UserError:
         raise
@@ -119,6 +129,8 @@ def get_dataset_spec(
             f"--reduce_labels makes mask value 0 void, but in {dataset} it is "
             f"{labels.names[labels.raw_values.index(0)]!r}; leave it out, or set --id2label"
         )
+    if label_map is not None:
+        labels = label_files.apply_label_map(labels, label_map)
     return dataclasses.replace(spec, labels=labels)
 
 
@@ -145,7 +157,7 @@ def _prefixed_spec(dataset: str, id2label: str | None, options: dict[str, Any]) 
             f"--dataset={dataset} needs --id2label=FILE.json: a JSON object of class names by raw "
             'mask value, e.g. {"0": "background", "1": "cat"}'
         )
-    labels = read_id2label(epath.Path(id2label), **options)
+    labels = label_files.read_id2label(id2label, **options)
     return DatasetSpec(dataset, _PREFIXES[prefix], path, labels)
 
 
@@ -153,68 +165,37 @@ def _folder_spec(
     dataset: str, path: str, id2label: str | None, options: dict[str, Any]
 ) -> DatasetSpec:
     folder = epath.Path(path).expanduser()
-    for part in (folder, folder / "images", folder / "annotations"):
-        if not part.is_dir():
-            raise UserError(
-                f"--dataset={dataset}: no folder {part}; expected "
-                f"{folder}/images/<split>/X.jpg and {folder}/annotations/<split>/X.png"
-            )
-    splits = sorted(split.name for split in (folder / "images").iterdir() if split.is_dir())
+    splits = folder_layouts.find_splits(folder)
+    if not splits:
+        raise UserError(
+            f"--dataset={dataset}: {'no split in' if folder.is_dir() else 'no folder'} {folder}; "
+            "expected images/<split>/X.jpg with annotations/<split>/X.png, or <split>/images/X.jpg "
+            "with <split>/masks/X.png"
+        )
     eval_split = next((name for name in ("val", "validation", "test") if name in splits), "val")
     train_split = "training" if "training" in splits and "train" not in splits else "train"
-    names_file = epath.Path(id2label) if id2label else folder / "id2label.json"
-    if names_file.exists() or id2label:
-        labels = read_id2label(names_file, **options)
+    names_file = id2label or str(folder / "id2label.json")
+    if id2label or epath.Path(names_file).exists():
+        labels = label_files.read_id2label(names_file, **options)
     else:
-        labels = _labels_from_masks(folder / "annotations" / train_split, **options)
+        labels = _labels_from_masks(
+            folder_layouts.split_folders(folder, train_split).masks, **options
+        )
     return DatasetSpec(dataset, "folder", str(folder), labels, train_split, eval_split)
 
 
-def read_id2label(
-    path: epath.Path,
-    *,
-    reduce_labels: bool,
-    ignore_index: int = labels_lib.DEFAULT_IGNORE_INDEX,
+def _labels_from_masks(
+    folder: epath.Path, *, reduce_labels: bool, ignore_index: int, instance_divisor: int
 ) -> LabelSpec:
-    """Reads a JSON object of class names by raw mask value, e.g. `{"0": "sky", "1": "road"}`.
-
-    With `reduce_labels`, raw value 0 is void. A file that names 0 then follows ADE20K's lists, in
-    which name 0 belongs to raw value 1. A file that starts at 1 names the raw values themselves.
-
-    Raises:
-        UserError: The file is missing or is not such an object.
-    """
-    path = path.expanduser()
-    if not path.exists():
-        raise UserError(f"--id2label={path}: no such file")
-    try:
-        names = {int(raw): str(name) for raw, name in json.loads(path.read_text()).items()}
-    except (ValueError, AttributeError, OSError) as error:
-        raise UserError(
-            f"--id2label={path} must be a JSON object of names by mask value, "
-            f'e.g. {{"0": "sky", "1": "road"}}: {error}'
-        ) from error
-    offset = 1 if reduce_labels and 0 in names else 0
-    ordered = sorted(names)
-    try:
-        return LabelSpec(
-            tuple(names[raw] for raw in ordered),
-            tuple(raw + offset for raw in ordered),
-            ignore_index=ignore_index,
-        )
-    except ValueError as error:
-        raise UserError(f"--id2label={path}: {error}") from error
-
-
-def _labels_from_masks(folder: epath.Path, *, reduce_labels: bool, ignore_index: int) -> LabelSpec:
     """Makes a class of each value in the training masks, except `ignore_index` and a reduced 0."""
     from tfseg.data import masks  # Imported here because it loads TensorFlow, which takes seconds.
 
+    pixels = LabelSpec(("unknown",), instance_divisor=instance_divisor)
     values: set[int] = set()
     fault = "it holds no masks"
     for path in masks.list_masks(folder) if folder.is_dir() else ():
         try:
-            values.update(np.unique(masks.decode_mask(path.read_bytes())).tolist())
+            values.update(np.unique(masks.decode_mask(path.read_bytes(), pixels)).tolist())
         except (OSError, masks.MaskError) as error:
             # Reading the split decides whether a bad mask stops the run or is skipped.
             fault = f"{path} cannot be read as a mask ({error})"

@@ -26,6 +26,10 @@ class LabelSpec:
         strict: Whether a raw value that is neither a class nor void is an error.
         void_values: Raw values that are void by intent, besides `ignore_index`: 0 if labels are
             reduced.
+        merged_values: Further raw values of classes, as pairs of a raw value and a class id.
+        has_color_masks: Whether the colours of a mask are its raw values, see `color_value`.
+        instance_divisor: If it is above 1, a pixel divided by it, rounded down, is the raw value,
+            as in masks of panoptic segmentation.
 
     Raises:
         ValueError: There are no classes, the lengths differ, names or values repeat, or
@@ -38,6 +42,9 @@ class LabelSpec:
     ignore_index: int = DEFAULT_IGNORE_INDEX
     strict: bool = False
     void_values: tuple[int, ...] = ()
+    merged_values: tuple[tuple[int, int], ...] = ()
+    has_color_masks: bool = False
+    instance_divisor: int = 1
 
     def __post_init__(self):
         if not self.names:
@@ -60,13 +67,13 @@ class LabelSpec:
                 raise ValueError(
                     f"{field} has {len(getattr(self, field))} entries for {len(self.names)} classes"
                 )
-        for field in ("names", "raw_values"):
-            values = getattr(self, field)
+        for field, values in (("names", self.names), ("raw_values", self.class_values)):
             repeated = sorted({str(value) for value in values if values.count(value) > 1})
             if repeated:
                 raise ValueError(f"{field} must differ, received twice: {', '.join(repeated)}")
-        if min(self.raw_values) < 0:
-            raise ValueError(f"raw mask values must be at least 0, received {min(self.raw_values)}")
+        if min(self.class_values) < 0:
+            smallest = min(self.class_values)
+            raise ValueError(f"raw mask values must be at least 0, received {smallest}")
 
     @property
     def num_classes(self) -> int:
@@ -84,22 +91,51 @@ class LabelSpec:
         return {name: class_id for class_id, name in enumerate(self.names)}
 
     @property
+    def class_of_value(self) -> dict[int, int]:
+        """Raw value -> class id, in ascending order of the raw values."""
+        pairs = zip(self.class_values, self._class_ids, strict=True)
+        return dict(sorted(pairs))
+
+    @property
+    def class_values(self) -> tuple[int, ...]:
+        """The raw values that stand for a class."""
+        return (*self.raw_values, *(raw for raw, _ in self.merged_values))
+
+    @property
+    def _class_ids(self) -> tuple[int, ...]:
+        return (*range(self.num_classes), *(class_id for _, class_id in self.merged_values))
+
+    @property
+    def takes_colors(self) -> bool:
+        """Whether a mask of three channels has a meaning: colours of classes, or ids."""
+        return self.has_color_masks or self.instance_divisor > 1
+
+    @property
     def known_values(self) -> tuple[int, ...]:
         """Raw values that a mask may hold if labels are strict."""
-        return (*self.raw_values, *self.void_values, self.ignore_index)
+        return (*self.class_values, *self.void_values, self.ignore_index)
 
     def to_json(self) -> str:
         """Returns names, mask values and palette as JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     def lookup_table(self) -> np.ndarray:
-        """Returns int32 `[max(raw_values) + 2]`, the class id of each raw value.
+        """Returns int32 `[max(class_values) + 2]`, the class id of each raw value.
 
         The last entry is `ignore_index`; larger raw values must be clipped to its position.
         """
-        table = np.full(max(self.raw_values) + 2, self.ignore_index, np.int32)
-        table[list(self.raw_values)] = np.arange(self.num_classes)
+        table = np.full(max(self.class_values) + 2, self.ignore_index, np.int32)
+        table[list(self.class_values)] = self._class_ids
         return table
+
+
+def color_value(red: int, green: int, blue: int) -> int:
+    """Returns the raw value of a colour, red + 256 green + 65,536 blue.
+
+    COCO's panoptic masks and Segments.ai write the ids of instances as such colours:
+    https://cocodataset.org/#format-results
+    """
+    return red + 256 * green + 65_536 * blue
 
 
 def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import zlib
 
@@ -25,41 +26,87 @@ def list_masks(folder: epath.Path) -> list[epath.Path]:
     return images.list_files(folder, MASK_SUFFIXES)
 
 
-def decode_mask(data: bytes) -> np.ndarray:
+def decode_mask(data: bytes, labels: LabelSpec | None = None) -> np.ndarray:
     """Decodes a mask file to raw values.
 
     PIL does this, because `tf.io.decode_png` turns the indices of a palette PNG into the gray of
     their colours.
 
     Args:
-        data: The content of the file: a picture of one channel with 1, 8 or 16 bits.
+        data: The content of the file: a picture of one channel with 1, 8 or 16 bits; of three or
+            four channels if the labels have a use for colours. Alpha is dropped.
+        labels: The data set's classes, which say what the pixels mean; None if the pixels of one
+            channel are the raw values.
 
     Returns:
         int32 `[height, width]`.
 
     Raises:
-        MaskError: The file holds colours, is no picture, or is damaged.
+        MaskError: The file holds colours without a meaning, is no picture, or is damaged.
     """
+    values = _decode_pixels(data, labels)
+    return values if labels is None else values // labels.instance_divisor
+
+
+def _decode_pixels(data: bytes, labels: LabelSpec | None) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            values = np.asarray(picture)
+            pixels = np.asarray(picture if _takes_indices(labels) else picture.convert("RGB"))
     except UnidentifiedImageError as error:
         raise MaskError("it is no picture, or its beginning is damaged") from error
     # PIL has no common base class for what it raises on damaged files.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise MaskError(f"it is damaged: {error}") from error
-    if values.ndim != 2:
+    if pixels.ndim == 2:
+        return pixels.astype(np.int32)
+    if not (_takes_colors(labels) and pixels.shape[2] in (3, 4)):
         raise MaskError(
-            f"it has {values.shape[2]} channels; a mask has one, whose values are class numbers"
+            f"it has {pixels.shape[2]} channels; a mask has one, whose values are class numbers, "
+            'or colours that --id2label names, such as {"128,64,128": "road"}'
         )
-    return values.astype(np.int32)
+    return pixels[..., :3].astype(np.int32) @ np.array(_CHANNEL_FACTORS, np.int32)
 
 
-def decode_mask_tensor(data: tf.Tensor) -> tf.Tensor:
+def channels_to_values(pixels: tf.Tensor, labels: LabelSpec | None) -> tf.Tensor:
+    """Returns the raw values of a decoded mask.
+
+    Args:
+        pixels: Integers `[height, width]` or `[height, width, channels]`. Of several channels the
+            first counts, unless the labels have a use for colours.
+        labels: The data set's classes, as in `decode_mask`.
+
+    Returns:
+        int32 `[height, width]`.
+    """
+    pixels = tf.cast(pixels, tf.int32)
+    if pixels.shape.rank == 3:
+        is_color = _takes_colors(labels) and pixels.shape[-1] == len(_CHANNEL_FACTORS)
+        pixels = _color_values(pixels) if is_color else pixels[..., 0]
+    return pixels if labels is None else pixels // labels.instance_divisor
+
+
+def _color_values(pixels: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(pixels, tf.int32) * _CHANNEL_FACTORS, -1)
+
+
+# Of red, green and blue; see `labels.color_value`.
+_CHANNEL_FACTORS = (1, 256, 65_536)
+
+
+def _takes_indices(labels: LabelSpec | None) -> bool:
+    """Whether the values of a mask of one channel have a meaning, and not its colours."""
+    return labels is None or not labels.has_color_masks
+
+
+def _takes_colors(labels: LabelSpec | None) -> bool:
+    return labels is not None and labels.takes_colors
+
+
+def decode_mask_tensor(data: tf.Tensor, labels: LabelSpec | None = None) -> tf.Tensor:
     """Does what `decode_mask` does inside `Dataset.map`: string scalar to int32 `[height, width]`.
 
-    TensorFlow decodes PNG files of one channel, in parallel and in any process that gets the
-    graph. PIL decodes everything else, in the process that built the graph.
+    TensorFlow decodes PNG files, in parallel and in any process that gets the graph. PIL decodes
+    everything else, in the process that built the graph.
 
     Raises:
         tf.errors.InvalidArgumentError: Where `decode_mask` raises MaskError.
@@ -67,30 +114,40 @@ def decode_mask_tensor(data: tf.Tensor) -> tf.Tensor:
     start = tf.strings.bytes_split(tf.strings.substr(data, 0, _PNG_HEADER_BYTES))
     is_long = tf.size(start) == _PNG_HEADER_BYTES
     start = tf.cond(is_long, lambda: start, lambda: tf.fill([_PNG_HEADER_BYTES], ""))
-    is_gray, is_palette = (start[_COLOR_TYPE] == color for color in (b"\0", _PALETTE))
     is_png = tf.strings.reduce_join(start[: len(_PNG_START)]) == _PNG_START
-    values = tf.cond(
-        is_png & (is_gray | is_palette),
-        lambda: _decode_png(data, start, is_palette),
-        lambda: tf.numpy_function(decode_mask, [data], tf.int32, stateful=False),
+    color_type, is_8_bit = start[_COLOR_TYPE], start[_BIT_DEPTH] == b"\x08"
+    is_index = (color_type == _GRAY) | (color_type == _PALETTE)
+    is_color = ((color_type == _RGB) | (color_type == _RGBA)) & is_8_bit
+    values = tf.case(
+        [
+            (is_png & is_index & _takes_indices(labels), lambda: _decode_png(data, start)),
+            (
+                is_png & is_color & _takes_colors(labels),
+                lambda: _color_values(tf.io.decode_png(data, 3)),
+            ),
+        ],
+        default=lambda: tf.numpy_function(
+            functools.partial(_decode_pixels, labels=labels), [data], tf.int32, stateful=False
+        ),
     )
     values.set_shape((None, None))
-    return values
+    return values if labels is None else values // labels.instance_divisor
 
 
 # The beginning of every PNG file, up to the name of its first chunk, IHDR, and positions within
 # that chunk: https://www.w3.org/TR/png-3/#11IHDR
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"
 _BIT_DEPTH, _COLOR_TYPE, _CHECKSUM, _PNG_HEADER_BYTES = 24, 25, 29, 33
-_PALETTE = b"\3"
+_GRAY, _RGB, _PALETTE, _RGBA = b"\0", b"\2", b"\3", b"\6"
 # What a checksum changes by if the colour type changes from palette to gray; a checksum is linear.
 _CHECKSUM_CHANGE = zlib.crc32(b"IHDR" + bytes(9) + _PALETTE + bytes(3)) ^ zlib.crc32(
     b"IHDR" + bytes(13)
 )
 
 
-def _decode_png(data: tf.Tensor, start: tf.Tensor, is_palette: tf.Tensor) -> tf.Tensor:
+def _decode_png(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     """Decodes a PNG file of one channel; `start` is its beginning, one string per byte."""
+    is_palette = start[_COLOR_TYPE] == _PALETTE
     # As a gray picture a palette picture gives its indices instead of colours.
     data = tf.cond(is_palette, lambda: _relabel_as_gray(data, start), lambda: data)
     depth = tf.cast(tf.io.decode_raw(start[_BIT_DEPTH], tf.uint8)[0], tf.int32)
@@ -110,7 +167,7 @@ def _relabel_as_gray(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     change = tf.constant(list(_CHECKSUM_CHANGE.to_bytes(4)), tf.uint8)
     checksum = tf.gather(_EVERY_BYTE, tf.cast(tf.bitwise.bitwise_xor(old, change), tf.int32))
     before, after = start[:_COLOR_TYPE], start[_COLOR_TYPE + 1 : _CHECKSUM]
-    head = tf.strings.reduce_join(tf.concat([before, [b"\0"], after, checksum], 0))
+    head = tf.strings.reduce_join(tf.concat([before, [_GRAY], after, checksum], 0))
     return head + tf.strings.substr(data, _PNG_HEADER_BYTES, -1)
 
 
@@ -127,10 +184,24 @@ def map_mask_values(mask: tf.Tensor, labels: LabelSpec) -> tf.Tensor:
     Returns:
         int32 of the same shape, class ids and `labels.ignore_index`.
     """
-    table = labels.lookup_table()
     raw = tf.cast(mask, tf.int32)
+    if max(labels.class_values) > _LARGEST_TABLE:
+        values, class_ids = zip(*labels.class_of_value.items(), strict=True)
+        return _look_up(raw, tf.constant(values), tf.constant(class_ids), labels.ignore_index)
+    table = labels.lookup_table()
     index = tf.where(raw < 0, len(table) - 1, tf.minimum(raw, len(table) - 1))
     return tf.gather(table, index)
+
+
+def _look_up(raw: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, default: int) -> tf.Tensor:
+    """Replaces each key, of which the list is in ascending order, by its value."""
+    flat = tf.reshape(raw, [-1])
+    places = tf.minimum(tf.searchsorted(keys, flat), tf.size(keys) - 1)
+    found = tf.where(tf.gather(keys, places) == flat, tf.gather(values, places), default)
+    return tf.reshape(found, tf.shape(raw))
+
+
+_LARGEST_TABLE = 65_535  # A table of all colours would take 67 MB.
 
 
 def resize_mask(mask: tf.Tensor, size) -> tf.Tensor:

@@ -32,7 +32,7 @@ from tfseg.data import (
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
 from tfseg.data.slices import Slices
-from tfseg.data.split import Split, keep
+from tfseg.data.split import Part, Split, keep
 from tfseg.data.transforms import Preprocessing
 from tfseg.errors import UserError
 
@@ -53,6 +53,8 @@ def get_spec(data: DataConfig) -> DatasetSpec:
         ignore_index=data.ignore_index,
         reduce_labels=data.reduce_labels,
         strict_labels=data.strict_labels,
+        label_map=data.label_map,
+        instance_divisor=data.instance_divisor,
     )
 
 
@@ -70,8 +72,30 @@ def versioned_name(data: DataConfig, spec: DatasetSpec) -> str:
     return prefix + tfds.resolved_name(spec.path, data.data_dir)
 
 
+def choose_eval_split(spec: DatasetSpec, data: DataConfig, train_split: str) -> str:
+    """Returns the split to score: with --eval_fraction, that of which a part is held out.
+
+    Raises:
+        UserError: A part of the training split is held out, and another eval split was named.
+    """
+    if data.eval_fraction is None:
+        return data.eval_split or spec.eval_split
+    if data.eval_split not in (None, train_split):
+        raise UserError(
+            f"--eval_fraction={data.eval_fraction:g} holds out a part of the training split "
+            f"{train_split}, but --eval_split={data.eval_split} names another one; leave one of "
+            "the two flags out"
+        )
+    return train_split
+
+
 def load_split(
-    spec: DatasetSpec, config: DataConfig, split: str, max_examples: int | None
+    spec: DatasetSpec,
+    config: DataConfig,
+    split: str,
+    max_examples: int | None,
+    *,
+    is_held_out: bool = False,
 ) -> Split:
     """Opens a split and maps its masks to class ids.
 
@@ -80,6 +104,8 @@ def load_split(
         config: Where the data set lies and which keys it has.
         split: Split in the source's own syntax.
         max_examples: Use only the first so many examples; None for all.
+        is_held_out: With --eval_fraction, whether the examples for evaluation are read instead of
+            those for training.
 
     Returns:
         The split. Its masks hold class ids and the ignore index.
@@ -87,7 +113,8 @@ def load_split(
     Raises:
         UserError: The split cannot be read, or holds no example; see the sources.
     """
-    loaded = _load_source(spec, config, split, max_examples, config.on_bad_example)
+    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
+    loaded = _load_source(spec, config, split, max_examples, part, config.on_bad_example)
     if not loaded.num_examples:
         raise _no_example(split)
     checked = map_to_classes(loaded, spec.labels)
@@ -97,7 +124,12 @@ def load_split(
 
 
 def open_unchecked(
-    spec: DatasetSpec, config: DataConfig, split: str, max_examples: int | None
+    spec: DatasetSpec,
+    config: DataConfig,
+    split: str,
+    max_examples: int | None,
+    *,
+    is_held_out: bool = False,
 ) -> Split:
     """Opens a split as `load_split` does, but keeps bad examples and decodes none.
 
@@ -107,7 +139,8 @@ def open_unchecked(
     Raises:
         UserError: The split cannot be opened; see the sources.
     """
-    return _load_source(spec, config, split, max_examples, "keep")
+    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
+    return _load_source(spec, config, split, max_examples, part, "keep")
 
 
 def map_to_classes(split: Split, labels: LabelSpec) -> Split:
@@ -136,13 +169,14 @@ def _load_source(
     config: DataConfig,
     split: str,
     max_examples: int | None,
+    part: Part | None,
     on_bad_example: str,
 ) -> Split:
     if spec.source == "shapes":
         from tfseg.data.sources import shapes
 
         return shapes.load(split, data_dir=config.data_dir, max_examples=max_examples)
-    checked = {"max_examples": max_examples, "on_bad_example": on_bad_example}
+    checked = {"part": part, "max_examples": max_examples, "on_bad_example": on_bad_example}
     if spec.source == "folder":
         from tfseg.data.sources import folder
 
@@ -154,10 +188,12 @@ def _load_source(
     if spec.source == "huggingface":
         from tfseg.data.sources import huggingface
 
-        return huggingface.load(spec.path, split, spec.labels, **keys, **checked)
+        source = {"config_name": config.dataset_config, "revision": config.dataset_revision}
+        return huggingface.load(spec.path, split, spec.labels, **source, **keys, **checked)
     from tfseg.data.sources import tfds
 
-    return tfds.load(spec.path, split, data_dir=config.data_dir, max_examples=max_examples, **keys)
+    options = {"data_dir": config.data_dir, "max_examples": max_examples}
+    return tfds.load(spec.path, split, spec.labels, **options, **keys)
 
 
 def count_batches(num_examples: int, batch_size: int) -> int:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfseg.data.sources.checks import EncodedExample
+
 
 class Part(NamedTuple):
     """One of the two parts into which --eval_fraction divides a split.
@@ -41,10 +43,8 @@ class Split:
             their examples; TFDS hashes name, version, split, number of examples and size.
         decode: Turns a record into an example, in a graph: `image` uint8 `[height, width, 3]`,
             `mask` int32 `[height, width]` and `name` string scalar.
-        read: Turns a record into an example that is not decoded, in a graph: `image` and `mask` are
-            the content of their files as string scalars, or pixels where the source has no files,
-            and `name` is a string scalar. `mask_name` is there if the mask has a name of its own.
-            A record that has these names too is named even if it cannot be read.
+        read: Turns a record, as `records.as_numpy_iterator()` gives it, into an example that is not
+            decoded; threads may call it. None if the source has no such form.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Split:
     num_examples: int
     digest: str
     decode: Callable[[Any], dict[str, tf.Tensor]] = keep
-    read: Callable[[Any], dict[str, tf.Tensor]] = keep
+    read: Callable[[Any], EncodedExample] | None = None
 
     @property
     def examples(self) -> tf.data.Dataset:

@@ -70,8 +70,9 @@ def score_model(model: Segformer, spec: DatasetSpec, config: EvalConfig) -> Scor
     Raises:
         UserError: The data set cannot be read, or every pixel is void.
     """
+    data = config.data
     split = pipeline.load_split(
-        spec, config.data, _eval_split(spec, config), config.data.max_eval_examples
+        spec, data, _eval_split(spec, config), data.max_eval_examples, is_held_out=True
     )
     batches = evaluation_batches.build_evaluation(
         split,
@@ -95,7 +96,8 @@ def _check_output(output: str | None) -> epath.Path | None:
 
 
 def _eval_split(spec: DatasetSpec, config: EvalConfig) -> str:
-    return config.data.eval_split or spec.eval_split
+    default = spec.eval_split if config.data.eval_fraction is None else spec.train_split
+    return config.data.eval_split or default
 
 
 def _log_scores(scores: Scores, spec: DatasetSpec, config: EvalConfig) -> None:

@@ -18,6 +18,7 @@ from tfseg.data import masks
 from tfseg.data.images import ImageError, decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.sources import checks
+from tfseg.data.sources.checks import EncodedExample
 from tfseg.inspection import near_duplicates
 
 _ORIENTATION = 0x0112  # EXIF 2.3, table 4: 1 is upright, 2..8 are turned or mirrored
@@ -81,7 +82,7 @@ class _Unusable(Exception):
 
 def inspect(
     record: Any,
-    read: Callable[[Any], dict[str, tf.Tensor]],
+    read: Callable[[Any], EncodedExample],
     labels: LabelSpec,
     *,
     default_name: str,
@@ -95,50 +96,40 @@ def inspect(
         labels: The data set's classes.
         default_name: How messages call an example that cannot be read at all.
         has_thumbnail: Whether to keep a small copy of a usable example.
+
+    Raises:
+        UserError: The example names a file that lies outside the data set.
     """
     found = Inspected(default_name, f"mask of {default_name}")
     try:
         encoded = _read(record, read, found)
-        image = _decode_image(encoded["image"], found)
-        mask = _decode_mask(encoded["mask"], found)
+        image = _decode_image(encoded.image, found)
+        mask = _decode_mask(encoded.mask, labels, found)
         _compare_sizes(mask, found)
     except _Unusable as stop:
         found.fault = stop.args[0]
         return found
     _count_values(mask, labels, found)
     found.perceptual_hash = near_duplicates.hash_image(image)
-    found.digest = _digest(encoded, found)
+    if isinstance(encoded.image, bytes) and isinstance(encoded.mask, bytes):
+        found.digest = checks.hash_example(encoded)
     if has_thumbnail:
         found.thumbnail = _shrink(image, mask, labels, found.name)
     return found
 
 
-def _read(record: Any, read: Callable, found: Inspected) -> dict[str, Any]:
-    _take_names(found, record if isinstance(record, dict) else {})
+def _read(record: Any, read: Callable[[Any], EncodedExample], found: Inspected) -> EncodedExample:
     try:
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, record)
-        encoded = {key: value.numpy() for key, value in read(tensors).items()}
+        encoded = read(record)
+    except FileNotFoundError as error:
+        text = f"{found.name}: there is no file {error.filename}"
+        raise _Unusable(Fault("missing", found.name, text)) from error
     except (tf.errors.OpError, OSError) as error:
-        raise _Unusable(_explain_read(error, found)) from error
-    _take_names(found, encoded)
+        reason = _TENSORFLOW_WORDS.sub("", " ".join(str(error).split()))
+        text = f"{found.name} cannot be read ({reason})"
+        raise _Unusable(Fault("unreadable", found.name, text)) from error
+    found.name, found.mask_name = encoded.image_name, encoded.mask_name
     return encoded
-
-
-def _take_names(found: Inspected, example: dict[str, Any]) -> None:
-    if "name" in example:
-        found.name = example["name"].decode(errors="replace")
-        found.mask_name = f"mask of {found.name}"
-    if "mask_name" in example:
-        found.mask_name = example["mask_name"].decode(errors="replace")
-
-
-def _explain_read(error: Exception, found: Inspected) -> Fault:
-    is_mask = found.mask_name in str(error)
-    if is_mask and isinstance(error, tf.errors.NotFoundError):
-        return Fault("missing", found.name, f"{found.name} has no mask {found.mask_name}")
-    name = found.mask_name if is_mask else found.name
-    reason = _TENSORFLOW_WORDS.sub("", " ".join(str(error).split()))
-    return Fault("mask" if is_mask else "unreadable", name, f"{name} cannot be read ({reason})")
 
 
 def _decode_image(data: Any, found: Inspected) -> np.ndarray:
@@ -185,14 +176,14 @@ def _note_format(kind: str | None, orientation: int, found: Inspected) -> None:
         found.notes.append(Fault("exif", found.name, text))
 
 
-def _decode_mask(data: Any, found: Inspected) -> np.ndarray:
+def _decode_mask(data: Any, labels: LabelSpec, found: Inspected) -> np.ndarray:
     if not isinstance(data, bytes):
         return data
     name = found.mask_name
     if not data:
         raise _Unusable(Fault("empty", name, f"{name} is empty (0 bytes)"))
     try:
-        return masks.decode_mask(data)
+        return masks.decode_mask(data, labels)
     except masks.MaskError as error:
         text = f"{name} cannot be read as a mask ({error})"
         raise _Unusable(Fault("mask", name, text)) from error
@@ -218,17 +209,9 @@ def _count_values(mask: np.ndarray, labels: LabelSpec, found: Inspected) -> None
         found.pixels = counts[found.values]
     else:
         found.values, found.pixels = np.unique(mask, return_counts=True)
-    if not np.isin(found.values, labels.raw_values).any():
+    if not np.isin(found.values, labels.class_values).any():
         text = f"{found.mask_name} holds nothing but void"
         found.notes.append(Fault("void", found.mask_name, text))
-
-
-def _digest(encoded: dict[str, Any], found: Inspected) -> bytes:
-    """Returns what a training's own check computes, where it computes anything."""
-    image, mask = encoded["image"], encoded["mask"]
-    if not (isinstance(image, bytes) and isinstance(mask, bytes)):
-        return b""
-    return checks.hash_example(checks.EncodedExample(image, mask, found.name, found.mask_name))
 
 
 def _shrink(image: np.ndarray, mask: np.ndarray, labels: LabelSpec, name: str) -> Thumbnail:

@@ -59,10 +59,10 @@ def run_inspection(config: DoctorConfig) -> bool:
 def _open_splits(config: DoctorConfig, spec: DatasetSpec) -> tuple[Split, Split]:
     data, train_data = config.data, config.train_data
     train_split = train_data.train_split or spec.train_split
-    eval_split = data.eval_split or spec.eval_split
+    eval_split = pipeline.choose_eval_split(spec, data, train_split)
     return (
         pipeline.open_unchecked(spec, data, train_split, train_data.max_train_examples),
-        pipeline.open_unchecked(spec, data, eval_split, data.max_eval_examples),
+        pipeline.open_unchecked(spec, data, eval_split, data.max_eval_examples, is_held_out=True),
     )
 
 

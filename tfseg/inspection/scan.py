@@ -129,7 +129,7 @@ def scan_split(
             record,
             split.read,
             labels,
-            default_name=f"{split.name}_{index}",
+            default_name=_name(record, split),
             has_thumbnail=index in shown,
         )
 
@@ -140,6 +140,13 @@ def scan_split(
         digests += [] if one.fault else [one.digest]
     scan.digest = split.digest or checks.join_hashes(digests)
     return scan
+
+
+def _name(record: Any, split: Split) -> str:
+    """Returns how messages call a record that cannot be read: its path, or its row."""
+    if isinstance(record, dict):
+        return record.get("name", record["image"]).decode(errors="replace")
+    return f"{split.name}_{record}"
 
 
 def _records(split: Split, scan: Scan) -> Iterator[Any]:

@@ -19,18 +19,23 @@ from tfseg.models import checkpoint
 
 
 def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
-    """Fills in the fields that were left open, from the facts about the data set."""
+    """Fills in the fields that were left open, from the facts about the data set.
+
+    Raises:
+        UserError: A part of the training split is held out, and another eval split was named.
+    """
     data, train_data, run = config.data, config.train_data, config.run
+    train_split = train_data.train_split or spec.train_split
     init_from = config.model.init_from or spec.init_from or f"nvidia/{config.model.backbone}"
     return TrainConfig(
         data=dataclasses.replace(
             data,
-            eval_split=data.eval_split or spec.eval_split,
+            eval_split=pipeline.choose_eval_split(spec, data, train_split),
             image_size=data.image_size or spec.image_size,
         ),
         train_data=dataclasses.replace(
             train_data,
-            train_split=train_data.train_split or spec.train_split,
+            train_split=train_split,
             augmentation=train_data.augmentation or spec.augmentation,
         ),
         model=_resolve_model(config.model, init_from),

@@ -7,6 +7,7 @@ from PIL import Image
 
 from tfseg.data.labels import LabelSpec
 from tfseg.data.sources import folder as folder_source
+from tfseg.data.split import Part
 from tfseg.errors import UserError
 
 LABELS = LabelSpec(("a", "b", "c"))
@@ -96,7 +97,7 @@ def truncate_jpeg(folder, rng):
 def empty_image(folder, rng):
     folder.pair("train", "bad")
     folder.image_path("train", "bad.png").write_bytes(b"")
-    return r"images/train/bad\.png cannot be decoded \(it is no JPEG, PNG, BMP or GIF, or"
+    return r"images/train/bad\.png is empty"
 
 
 def image_that_is_a_folder(folder, rng):
@@ -223,3 +224,36 @@ def test_pairs_are_sorted_by_name(folder):
     pairs = folder_source.find_pairs(epath.Path(folder.root), "train")
     assert [pair.image.stem for pair in pairs] == ["a", "b", "c"]
     assert all(pair.mask.stem == pair.image.stem for pair in pairs)
+
+
+@pytest.mark.parametrize("masks", ["annotations", "masks"])
+def test_a_folder_per_split(masks, tmp_path, rng):
+    image, mask = noise(rng), rng.integers(0, 3, (24, 30), np.uint8)
+    for part, picture in (("images", image), (masks, mask)):
+        (tmp_path / "val" / part).mkdir(parents=True)
+        Image.fromarray(picture).save(tmp_path / "val" / part / "a.png")
+    (example,) = folder_source.load(str(tmp_path), "val", LABELS).examples.as_numpy_iterator()
+    np.testing.assert_array_equal(example["image"], image)
+    np.testing.assert_array_equal(example["mask"], mask)
+
+
+def names_of_part(folder, is_held_out, fraction=0.3):
+    part = Part(fraction, is_held_out)
+    return {example["name"] for example in load(folder, part=part)}
+
+
+def test_held_out_examples_stay_held_out_when_others_are_added(folder):
+    folder.pairs("train", 12)
+    held_out, rest = names_of_part(folder, True), names_of_part(folder, False)
+    assert 0 < len(held_out) < len(rest) < 12
+    assert len(held_out | rest) == 12
+    for index in range(12):
+        folder.pair("train", f"00{index}_more")
+    assert held_out < names_of_part(folder, True)
+    assert rest < names_of_part(folder, False)
+
+
+def test_a_part_without_examples(folder):
+    folder.pair("train", "a")
+    with pytest.raises(UserError, match=r"--eval_fraction=0\.001 leaves no example .* 1 examples"):
+        names_of_part(folder, True, 0.001)

@@ -1,130 +1,33 @@
-import http.server
+import csv
 import io
 import json
 import logging
+import os
 import shutil
-import threading
-import time
 
 import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
 
 # isort: split
 import datasets
-import huggingface_hub.constants
 import numpy as np
+import PIL.Image
+import pyarrow.parquet as pq
 import pytest
-from datasets.packaged_modules.parquet.parquet import Parquet
+import tensorflow as tf
 from PIL import Image
 
-from tests import hosts
+from tests.data.sources.pictures import encode, rows
 from tfseg.config import DataConfig
-from tfseg.data import pipeline
+from tfseg.data import caching, pipeline
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.data.labels import LabelSpec
 from tfseg.data.sources import huggingface
+from tfseg.data.split import Part
 from tfseg.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 LABELS = LabelSpec(("a", "b", "c"))
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-def point_to(url, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", url)
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
-    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template)
-
-
-@pytest.fixture
-def closed_hub(monkeypatch):
-    """A Hub on whose port nobody listens."""
-    point_to(hosts.find_closed_url(), monkeypatch)
-
-
-class HubHandler(http.server.BaseHTTPRequestHandler):
-    """Answers as the Hub does for data sets that are one loading script without a README.
-
-    `scripted` is such a data set, `missing` does not exist, and all others are forbidden.
-    """
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        if self.path == "/":
-            self.answer(200)
-        elif "/missing" in self.path:
-            self.answer(404, headers={"X-Error-Code": "RepoNotFound"})
-        elif "/api/datasets/scripted" in self.path:
-            self.answer(200, json.dumps({"id": "scripted", "sha": "c" * 40}).encode())
-        elif self.path.endswith("/scripted.py"):
-            headers = {"X-Repo-Commit": "c" * 40, "ETag": "'e'"}
-            self.answer(200, b"import datasets", headers)
-        elif "/datasets/scripted/" in self.path:
-            self.answer(404, headers={"X-Error-Code": "EntryNotFound", "X-Repo-Commit": "c" * 40})
-        else:
-            self.answer(403)
-
-    def answer(self, status, body=b"", headers=()):
-        self.send_response(status)
-        for name, value in dict(headers).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture
-def open_hub(monkeypatch, tmp_path):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    point_to(f"http://127.0.0.1:{server.server_port}", monkeypatch)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    yield
-    server.shutdown()
-    server.server_close()
-
-
-def encode(array, file_format="PNG"):
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, file_format)
-    return {"bytes": buffer.getvalue(), "path": None}
-
-
-def rows(count=4):
-    """Example i has i + 8 rows, pixels 10 i and class i % 3."""
-    for index in range(count):
-        size = (8 + index, 12)
-        yield (
-            encode(np.full((*size, 3), 10 * index, np.uint8)),
-            encode(np.full(size, index % 3, np.uint8)),
-        )
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes rows as `<split>.parquet` and returns the folder."""
-
-    def write(pairs, image_key="image", mask_key="annotation", split="train", **columns):
-        images, masks = zip(*pairs, strict=True)
-        table = datasets.Dataset.from_dict({image_key: images, mask_key: masks, **columns})
-        for key in (image_key, mask_key):
-            table = table.cast_column(key, datasets.Image())
-        folder = tmp_path / "parquet"
-        folder.mkdir(exist_ok=True)
-        table.to_parquet(folder / f"{split}.parquet")
-        return str(folder)
-
-    return write
 
 
 def load(folder, split="train", labels=LABELS, **options):
@@ -151,9 +54,169 @@ def test_slices_splits_and_max_examples(write):
     assert [len(example["image"]) for example in load(folder, max_examples=3)] == [8, 9, 10]
 
 
-@pytest.mark.parametrize(("image_key", "mask_key"), [("pixel_values", "label"), ("img", "mask")])
-def test_usual_columns_are_found(write, image_key, mask_key):
-    assert len(load(write(rows(), image_key, mask_key))) == 4
+def test_records_are_row_indices_so_a_shuffle_holds_all(write):
+    loaded = huggingface.load(write(rows(9)), "train", LABELS)
+    assert loaded.records.element_spec == tf.TensorSpec((), tf.int64)
+    assert caching.shuffle_buffer_size(loaded.records) == 9
+    shuffled = loaded.records.shuffle(9, seed=3).map(loaded.decode)
+    sizes = {int(example["name"][6:]): len(example["image"]) for example in as_numpy(shuffled)}
+    assert sizes == {index: 8 + index for index in range(9)}
+
+
+def as_numpy(examples):
+    return examples.as_numpy_iterator()
+
+
+def test_pil_decodes_nothing_once_the_split_is_open(write, monkeypatch):
+    loaded = huggingface.load(write(rows(3)), "train", LABELS)
+
+    def fail(*arguments, **options):
+        raise AssertionError("PIL opened a picture")
+
+    monkeypatch.setattr(PIL.Image, "open", fail)
+    assert len(list(loaded.examples)) == 3
+
+
+def write_image_folder(root, metadata):
+    """Writes three pictures with their masks, and a table that says which belong together."""
+    folder = root / f"pictures_{metadata}" / "train"
+    folder.mkdir(parents=True)
+    lines = []
+    for index, (image, mask) in enumerate(rows(3)):
+        names = {"file_name": f"{index}.png", "mask_file_name": f"{index} mask.png"}
+        for name, picture in zip(names.values(), (image, mask), strict=True):
+            (folder / name).write_bytes(picture["bytes"])
+        lines.append(names)
+    with open(folder / f"metadata.{metadata}", "w", newline="") as file:
+        if metadata == "jsonl":
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+        else:
+            writer = csv.DictWriter(file, lines[0])
+            writer.writeheader()
+            writer.writerows(lines)
+    return str(folder.parent)
+
+
+def write_form(form, write, root):
+    if form in ("csv", "jsonl"):
+        return write_image_folder(root, form)
+    folder = write(rows(3))
+    table = datasets.Dataset.from_parquet(f"{folder}/train.parquet")
+    if form == "saved dict":
+        table = datasets.DatasetDict(train=table)
+    if form.startswith("saved"):
+        table.save_to_disk(root / "saved")
+        return str(root / "saved")
+    return f"{folder}/train.parquet" if form == "file" else folder
+
+
+@pytest.mark.parametrize("form", ["parquet", "file", "saved", "saved dict", "csv", "jsonl"])
+def test_every_form_gives_the_same_examples(form, write, tmp_path):
+    path = write_form(form, write, tmp_path)
+    loaded = huggingface.load(path, "train", LABELS)
+    examples = list(as_numpy(loaded.examples))
+    assert [example["name"] for example in examples] == [b"train_0", b"train_1", b"train_2"]
+    assert [int(example["image"][0, 0, 0]) for example in examples] == [0, 10, 20]
+    assert [int(example["mask"][0, 0]) for example in examples] == [0, 1, 2]
+    assert loaded.digest == digest(write(rows(3)))
+    assert [len(example["image"]) for example in load(path, "train[1:]")] == [9, 10]
+
+
+def test_a_relative_folder_and_a_link_to_one_are_read(tmp_path, monkeypatch):
+    folder = write_image_folder(tmp_path, "csv")
+    os.symlink(folder, tmp_path / "link")
+    monkeypatch.chdir(tmp_path)
+    assert len(load("pictures_csv")) == len(load("link")) == len(load(f"{tmp_path}/link")) == 3
+
+
+PARTS = [Part(0.3, is_held_out=False), Part(0.3, is_held_out=True)]
+
+
+def test_parts_are_those_of_train_test_split(write):
+    folder = write(rows(10))
+    table = datasets.load_dataset(folder, split="train").map(
+        lambda _, row: {"row": row}, with_indices=True
+    )
+    expected = table.train_test_split(test_size=0.3, seed=0)
+    for part, name in zip(PARTS, ("train", "test"), strict=True):
+        examples = load(folder, part=part)
+        rows_of_part = expected[name]["row"][:]
+        assert [example["name"].decode() for example in examples] == [
+            f"train_{row}" for row in rows_of_part
+        ]
+        assert [len(example["image"]) for example in examples] == [8 + row for row in rows_of_part]
+
+
+def test_parts_differ_in_their_digest_and_take_the_first_examples(write):
+    folder = write(rows(10))
+    assert len({digest(folder), *(digest(folder, part=part) for part in PARTS)}) == 3
+    names = [example["name"] for example in load(folder, part=PARTS[1])]
+    assert [example["name"] for example in load(folder, part=PARTS[1], max_examples=2)] == names[:2]
+
+
+def test_a_part_of_a_slice_counts_the_rows_of_the_slice(write):
+    examples = load(write(rows(6)), "train[3:]", part=Part(0.5, is_held_out=True))
+    sizes = {example["name"].decode(): len(example["image"]) for example in examples}
+    assert len(sizes) == 2
+    assert sizes.items() <= {"train[3:]_0": 11, "train[3:]_1": 12, "train[3:]_2": 13}.items()
+
+
+def test_a_part_without_examples_is_refused(write):
+    folder = write(rows(1))
+    for part in PARTS:
+        with pytest.raises(UserError, match=f"--eval_fraction=0.3 .* hf:{folder}, split train, wh"):
+            load(folder, part=part)
+
+
+def write_paths(tmp_path, path):
+    """Writes a parquet file whose cell names a file instead of holding its bytes."""
+    masks = [encode(np.zeros((8, 12), np.uint8))] * 2
+    cells = [{"bytes": None, "path": path}, masks[0]]
+    table = datasets.Dataset.from_dict({"image": cells, "mask": masks})
+    table = table.cast_column("image", datasets.Image()).cast_column("mask", datasets.Image())
+    folder = tmp_path / "parquet"
+    folder.mkdir()
+    pq.write_table(table.data.table, folder / "train.parquet")  # `to_parquet` would read the file
+    return folder
+
+
+@pytest.mark.parametrize("path", ["{}/secret.png", "../secret.png", "file://{}/secret.png"])
+@pytest.mark.parametrize("on_bad_example", ["error", "skip"])
+def test_files_outside_the_data_set_are_never_read(path, on_bad_example, tmp_path):
+    (tmp_path / "secret.png").write_bytes(encode(np.zeros((8, 12, 3), np.uint8))["bytes"])
+    folder = write_paths(tmp_path, path.format(tmp_path))
+    for opened in (str(folder), f"{folder}/train.parquet"):
+        with pytest.raises(UserError, match=r"image of train_0 names the file .*, which lies o"):
+            load(opened, on_bad_example=on_bad_example)
+
+
+def test_a_file_beside_the_parquet_file_is_read(tmp_path):
+    folder = write_paths(tmp_path, "x.png")
+    (folder / "x.png").write_bytes(encode(np.full((8, 12, 3), 7, np.uint8))["bytes"])
+    assert (load(f"{folder}/train.parquet", max_examples=1)[0]["image"] == 7).all()
+
+
+def test_a_table_of_pictures_that_leads_out_of_its_folder_is_refused(tmp_path):
+    folder = write_image_folder(tmp_path, "jsonl")
+    shutil.move(f"{folder}/train/0 mask.png", tmp_path / "secret.png")
+    metadata = f"{folder}/train/metadata.jsonl"
+    with open(metadata) as file:
+        text = file.read().replace("0 mask.png", "../../secret.png")
+    with open(metadata, "w") as file:
+        file.write(text)
+    with pytest.raises(UserError, match=r"secret\.png") as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_revision_and_configuration_reach_the_source_through_the_pipeline(write, tmp_path):
+    names = tmp_path / "names.json"
+    names.write_text('{"1": "cat", "2": "dog"}')
+    spec = get_dataset_spec(f"hf:{write(rows(2))}", id2label=str(names))
+    for flag in ("dataset_revision", "dataset_config"):
+        config = DataConfig(dataset=spec.name, **{flag: "nothing"})
+        with pytest.raises(UserError, match=f"{flag}.*|.*{flag}$"):
+            pipeline.load_split(spec, config, "train", None)
 
 
 def test_columns_by_flag_through_the_pipeline(write, tmp_path):
@@ -168,14 +231,6 @@ def test_columns_by_flag_through_the_pipeline(write, tmp_path):
     assert class_ids == [255, 0, 1, 255]
     with pytest.raises(UserError, match=r"--image_key is needed: image, .* \(allowed: photo, reg"):
         pipeline.load_split(spec, DataConfig(), "train", None)
-
-
-def test_wrong_columns_list_the_image_columns(write):
-    folder = write(rows(), kind=["x"] * 4)
-    with pytest.raises(UserError, match=r"--mask_key=kind is no image column .*image, annotation"):
-        load(folder, mask_key="kind")
-    with pytest.raises(UserError, match=r"--image_key=foto is no image column .*image, annotation"):
-        load(folder, image_key="foto")
 
 
 def test_palette_16_bit_and_grayscale(write):
@@ -209,12 +264,25 @@ def colour_mask(rng):
 
 
 def missing_mask(rng):
-    return (encode(np.zeros((8, 12, 3), np.uint8)), None), r"annotation of train_1 cannot be read"
+    return (encode(np.zeros((8, 12, 3), np.uint8)), None), r"annotation of train_1 is empty"
 
 
-@pytest.mark.parametrize(
-    "make_bad", [truncated_image, mask_of_another_size, colour_mask, missing_mask]
-)
+def missing_image(rng):
+    return (None, encode(np.zeros((8, 12), np.uint8))), r"image of train_1 is empty"
+
+
+def image_of_no_bytes(rng):
+    pair = {"bytes": b"", "path": None}, encode(np.zeros((8, 12), np.uint8))
+    return pair, r"image of train_1 is empty"
+
+
+BAD = [
+    truncated_image, mask_of_another_size, colour_mask, missing_mask, missing_image,
+    image_of_no_bytes,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make_bad", BAD)
 def test_bad_example_is_an_error_or_skipped(make_bad, write, rng, caplog):
     good = list(rows(2))
     bad, message = make_bad(rng)
@@ -233,112 +301,6 @@ def test_strict_labels(write):
     strict = LabelSpec(("a", "b"), strict=True)
     with pytest.raises(UserError, match="annotation of train_2 holds the value 2"):
         load(folder, labels=strict)
-
-
-def test_image_folder(tmp_path, rng):
-    """`datasets` hands out pictures of an image folder as paths, not as bytes."""
-    folder = tmp_path / "pictures" / "train"
-    folder.mkdir(parents=True)
-    image = rng.integers(0, 256, (8, 12, 3), np.uint8)
-    Image.fromarray(image).save(folder / "x.png")
-    Image.fromarray(image[..., 0]).save(folder / "x_mask.png")
-    line = json.dumps({"file_name": "x.png", "mask_file_name": "x_mask.png"})
-    (folder / "metadata.jsonl").write_text(line)
-    (example,) = load(str(folder.parent))
-    np.testing.assert_array_equal(example["image"], image)
-    np.testing.assert_array_equal(example["mask"], image[..., 0])
-
-
-def test_unknown_split_lists_the_known_ones(write):
-    folder = write(rows())
-    write(rows(2), split="test")
-    with pytest.raises(UserError, match=r"split 'val': Unknown split \"val\".*train.*test"):
-        load(folder, "val")
-
-
-def test_folder_without_data(tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"hf:.*/empty, split 'train': .* doesn't contain any data"):
-        load(str(tmp_path / "empty"))
-
-
-def test_unreachable_hub_is_one_error_within_seconds(closed_hub, capfd):
-    started = time.monotonic()
-    with pytest.raises(UserError) as error:
-        load("nobody/nothing")
-    assert time.monotonic() - started < 20
-    for part in ("hf:nobody/nothing", "Hub did not answer", "HF_HUB_OFFLINE=1 to use a copy",
-                 "hf download --repo-type dataset nobody/nothing --local-dir DIR",
-                 "--dataset=hf:DIR", "--dataset=shapes"):  # fmt: skip
-        assert part in str(error.value)
-    assert "\n" not in str(error.value)
-    assert len(capfd.readouterr().err.splitlines()) < 5
-
-
-def test_a_local_loading_script_is_named_with_the_way_that_works(tmp_path):
-    folder = tmp_path / "scripted"
-    folder.mkdir()
-    (folder / "scripted.py").write_text("import datasets")
-    for path in (folder, folder / "scripted.py"):
-        with pytest.raises(UserError) as error:
-            load(str(path))
-        assert f"hf:{path} is a loading script" in str(error.value)
-        assert "hf download --repo-type dataset NAME --revision refs/convert/parquet" in str(
-            error.value
-        )
-
-
-def test_a_loading_script_on_the_hub_is_named_with_the_way_that_works(open_hub):
-    with pytest.raises(UserError) as error:
-        load("scripted")
-    assert "hf:scripted is a loading script" in str(error.value)
-    assert (
-        "hf download --repo-type dataset scripted --revision refs/convert/parquet --local-dir DIR, "
-        "then --dataset=hf:DIR/CONFIGURATION"
-    ) in str(error.value)
-
-
-def test_a_configuration_of_the_parquet_copy_can_be_read(write, tmp_path):
-    """The branch holds CONFIGURATION/SPLIT/0000.parquet; other configurations do not matter."""
-    for configuration, count in (("scenes", 3), ("instances", 2)):
-        folder = tmp_path / "copy" / configuration / "train"
-        folder.mkdir(parents=True)
-        shutil.move(f"{write(rows(count))}/train.parquet", folder / "0000.parquet")
-    assert len(load(str(tmp_path / "copy" / "scenes"))) == 3
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [("missing", "'missing' doesn't exist on the Hub"), ("forbidden", "LocalEntryNotFoundError")],
-)
-def test_what_an_answering_hub_says_is_passed_on(path, message, open_hub):
-    with pytest.raises(UserError, match=f"hf:{path}, split 'train': .*{message}") as error:
-        load(path)
-    assert "did not answer" not in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    """What HF_HUB_OFFLINE=1 sets when the modules are imported."""
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-
-
-def test_offline_mode_uses_the_copy_in_the_cache(write, tmp_path, closed_hub, offline):
-    files = {"train": [f"{write(rows(3))}/train.parquet"]}
-    builder = Parquet(dataset_name="pictures", hash="abc", data_files=files)
-    builder.download_and_prepare()
-    # A copy from the Hub lies in the same folder, but its name has no hash.
-    (configuration,) = (tmp_path / "cache" / "pictures").iterdir()
-    configuration.rename(configuration.with_name("default"))
-    assert len(load("pictures")) == 3
-
-
-def test_offline_mode_without_a_copy_is_not_called_an_unreachable_hub(closed_hub, offline):
-    with pytest.raises(UserError, match=r"hf:nobody/nothing, .*OfflineModeIsEnabled") as error:
-        load("nobody/nothing")
-    assert "did not answer" not in str(error.value)
 
 
 def digest(folder, **options):

@@ -24,10 +24,17 @@ _THREADS = 8
 
 
 class EncodedExample(NamedTuple):
-    """An image and its mask as their files hold them, with the names that messages use."""
+    """An image and its mask before they are decoded, with the names that messages use.
 
-    image: bytes
-    mask: bytes
+    Attributes:
+        image: The content of the file; pixels uint8 `[height, width, 3]` if there is no file.
+        mask: The content of the file; raw values int32 `[height, width]` if there is no file.
+        image_name: Name of the image.
+        mask_name: Name of the mask.
+    """
+
+    image: bytes | np.ndarray
+    mask: bytes | np.ndarray
     image_name: str
     mask_name: str
 
@@ -89,12 +96,15 @@ def find_usable(
 
 def find_fault(example: EncodedExample, labels: LabelSpec) -> str | None:
     """Returns what is wrong with an example, or None."""
+    for data, name in ((example.image, example.image_name), (example.mask, example.mask_name)):
+        if not data:
+            return f"{name} is empty"
     try:
         pixels = decode_image(example.image)
     except ImageError as error:
         return f"{example.image_name} cannot be decoded ({error})"
     try:
-        values = decode_mask(example.mask)
+        values = decode_mask(example.mask, labels)
     except MaskError as error:
         return f"{example.mask_name} cannot be read as a mask ({error})"
     if values.shape != tuple(pixels.shape[:2]):

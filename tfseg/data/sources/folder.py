@@ -1,19 +1,22 @@
-"""Examples from a folder in ADE20K's layout: images/<split>/X.jpg, annotations/<split>/X.png."""
+"""Examples from a folder of images and masks, in one of the layouts of `folder_layouts`."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import logging
 from typing import NamedTuple
 
 import tensorflow as tf
 from etils import epath
 
+from tfseg.data import folder_layouts
 from tfseg.data.images import IMAGE_SUFFIXES, decode_image, list_images
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor, list_masks
 from tfseg.data.sources import checks
 from tfseg.data.sources.checks import EncodedExample
-from tfseg.data.split import Split
+from tfseg.data.split import Part, Split
 from tfseg.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ def load(
     split: str,
     labels: LabelSpec,
     *,
+    part: Part | None = None,
     max_examples: int | None = None,
     on_bad_example: str = "error",
 ) -> Split:
@@ -39,9 +43,11 @@ def load(
     Every pair is decoded once before training starts; see `checks`.
 
     Args:
-        path: Folder that holds `images/` and `annotations/`.
-        split: Name of the folder inside both.
+        path: Folder of the data set.
+        split: Name of the split, see `folder_layouts`.
         labels: Classes, for the strict check of mask values.
+        part: Which of two parts of the split is meant. The name of an image decides to which it
+            belongs, so no image changes sides when others are added.
         max_examples: Use only the first so many pairs, by name.
         on_bad_example: `error`, `skip` to log bad pairs and leave them out, or `keep` to open all
             pairs unchecked, images without a mask too, and without a digest.
@@ -52,7 +58,10 @@ def load(
     Raises:
         UserError: A folder is missing or empty, an image has no mask, or a pair is bad.
     """
-    pairs = find_pairs(epath.Path(path), split, on_bad_example)[:max_examples]
+    pairs = find_pairs(epath.Path(path), split, on_bad_example)
+    if part is not None:
+        pairs = _choose_part(pairs, part, f"folder:{path}, split {split}")
+    pairs = pairs[:max_examples]
     usable = checks.find_usable(
         lambda index: _read_encoded(pairs[index]),
         len(pairs),
@@ -62,12 +71,10 @@ def load(
     )
     pairs = [pairs[index] for index in usable.indices]
     paths = tf.data.Dataset.from_tensor_slices(
-        {
-            "name": [str(pair.image) for pair in pairs],
-            "mask_name": [str(pair.mask) for pair in pairs],
-        }
+        {"image": [str(pair.image) for pair in pairs], "mask": [str(pair.mask) for pair in pairs]}
     )
-    return Split(split, paths, len(pairs), usable.digest, _decode_pair, _read_pair)
+    decode = functools.partial(_decode_pair, labels=labels)
+    return Split(split, paths, len(pairs), usable.digest, decode, _read_record)
 
 
 def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") -> list[Pair]:
@@ -76,13 +83,12 @@ def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") ->
     Raises:
         UserError: A folder is missing or empty, or an image has no mask.
     """
-    images, masks = folder / "images" / split, folder / "annotations" / split
+    images, masks = folder_layouts.split_folders(folder, split)
     for part in (images, masks):
         if not part.is_dir():
-            known = sorted(child.name for child in part.parent.iterdir() if child.is_dir())
+            known = ", ".join(folder_layouts.find_splits(folder)) or "none"
             raise UserError(
-                f"no folder {part}; splits there: {', '.join(known) or 'none'} "
-                "(--train_split, --eval_split)"
+                f"no folder {part}; splits there: {known} (--train_split, --eval_split)"
             )
     found = list_images(images)
     if not found:
@@ -101,20 +107,34 @@ def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") ->
     return [Pair(path, by_stem[path.stem]) for path in found if path.stem in by_stem]
 
 
+def _choose_part(pairs: list[Pair], part: Part, source: str) -> list[Pair]:
+    chosen = [pair for pair in pairs if _is_held_out(pair, part.fraction) == part.is_held_out]
+    if not chosen:
+        raise UserError(
+            f"--eval_fraction={part.fraction:g} leaves no example in one part of {source}, which "
+            f"has {len(pairs)} examples; choose another fraction, or set --eval_split"
+        )
+    return chosen
+
+
+def _is_held_out(pair: Pair, fraction: float) -> bool:
+    digest = hashlib.sha256(pair.image.stem.encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:8]) < fraction * 2**64
+
+
 def _read_encoded(pair: Pair) -> EncodedExample:
     image, mask = pair.image.read_bytes(), pair.mask.read_bytes()
     return EncodedExample(image, mask, str(pair.image), str(pair.mask))
 
 
-def _read_pair(paths: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    image, mask = tf.io.read_file(paths["name"]), tf.io.read_file(paths["mask_name"])
-    return {**paths, "image": image, "mask": mask}
+def _read_record(paths: dict[str, bytes]) -> EncodedExample:
+    image, mask = (epath.Path(paths[key].decode()) for key in ("image", "mask"))
+    return _read_encoded(Pair(image, mask))
 
 
-def _decode_pair(paths: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    encoded = _read_pair(paths)
+def _decode_pair(paths: dict[str, tf.Tensor], labels: LabelSpec) -> dict[str, tf.Tensor]:
     return {
-        "image": decode_image(encoded["image"]),
-        "mask": decode_mask_tensor(encoded["mask"]),
-        "name": encoded["name"],
+        "image": decode_image(tf.io.read_file(paths["image"])),
+        "mask": decode_mask_tensor(tf.io.read_file(paths["mask"]), labels),
+        "name": paths["image"],
     }

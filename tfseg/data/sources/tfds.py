@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from typing import Any
 
 import tensorflow as tf
 
 from tfseg import network
+from tfseg.data import masks
 from tfseg.data.images import decode_image
+from tfseg.data.labels import LabelSpec
+from tfseg.data.sources.checks import EncodedExample
 from tfseg.data.split import Split
 from tfseg.errors import UserError, nearest_name
 
@@ -19,6 +23,7 @@ _MASK_KEYS = ("segmentation_mask", "mask", "segmentation_label", "label", "annot
 def load(
     path: str,
     split: str,
+    labels: LabelSpec | None = None,
     *,
     data_dir: str | None = None,
     image_key: str | None = None,
@@ -30,6 +35,7 @@ def load(
     Args:
         path: TFDS name, with or without a version; without one, the newest version is read.
         split: Split in TFDS's syntax, e.g. `train[:80%]`.
+        labels: Classes, which say what the pixels of a mask mean; see `channels_to_values`.
         data_dir: Folder of prepared data sets; TFDS's own folder by default.
         image_key: Image feature; `image` by default.
         mask_key: Mask feature; by default the first that has a usual name.
@@ -45,9 +51,8 @@ def load(
     builder = open_builder(path, data_dir)
     prepare(builder)
     image_key, mask_key = _feature_keys(builder, path, image_key, mask_key)
-    return read_split(
-        builder, path, split, image_key=image_key, mask_key=mask_key, max_examples=max_examples
-    )
+    keys = {"image_key": image_key, "mask_key": mask_key}
+    return read_split(builder, path, split, labels, **keys, max_examples=max_examples)
 
 
 def resolved_name(path: str, data_dir: str | None = None) -> str:
@@ -141,7 +146,14 @@ def _feature_keys(
 
 
 def read_split(
-    builder, name: str, split: str, *, image_key: str, mask_key: str, max_examples: int | None
+    builder,
+    name: str,
+    split: str,
+    labels: LabelSpec | None = None,
+    *,
+    image_key: str,
+    mask_key: str,
+    max_examples: int | None,
 ) -> Split:
     """Opens a split of a prepared builder; `name` is the data set's name in messages.
 
@@ -163,17 +175,20 @@ def read_split(
         records = records.take(max_examples)
     features = builder.info.features
 
-    def read_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        mask = features[mask_key].decode_example(record[mask_key])
-        mask = mask[..., 0] if mask.shape.rank == 3 else mask
-        return {"image": record[image_key], "mask": tf.cast(mask, tf.int32), "name": record["name"]}
+    def decode_mask(record: dict[str, Any]) -> tf.Tensor:
+        mask = features[mask_key].decode_example(tf.convert_to_tensor(record[mask_key]))
+        return masks.channels_to_values(mask, labels)
+
+    def read_record(record: dict[str, Any]) -> EncodedExample:
+        name = record["name"].decode(errors="replace")
+        mask = decode_mask(record).numpy()
+        return EncodedExample(record[image_key], mask, name, f"mask of {name}")
 
     def decode_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        example = read_record(record)
-        image = example["image"]
+        image, mask = record[image_key], decode_mask(record)
         if image.dtype == tf.string:
             image = tf.ensure_shape(decode_image(image), (*features[image_key].shape[:2], 3))
-        return {**example, "image": image}
+        return {"image": image, "mask": mask, "name": record["name"]}
 
     def select(index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         default_name = tf.strings.join([split, "_", tf.strings.as_string(index)])
