@@ -27,7 +27,8 @@ class DataConfig:
 
     dataset: str = option(
         "shapes",
-        "name of the data set: shapes or oxford_iiit_pet from the catalog, tfds:NAME, "
+        "name of the data set: shapes, oxford_iiit_pet, scene_parse150 or cityscapes from the "
+        "catalog, tfds:NAME, "
         "hf:REPO_OR_PATH, or folder:PATH with images/<split>/X.jpg and annotations/<split>/X.png, "
         "or with <split>/images/X.jpg and <split>/masks/X.png",
     )
@@ -56,6 +57,13 @@ class DataConfig:
         above=0.0,
         below=1.0,
     )
+    pet_task: str = option(
+        "trimap",
+        "classes of --dataset=oxford_iiit_pet. trimap: pet, background, outline; foreground: "
+        "background, pet; species: background, cat, dog; breed: background and 37 breeds. The "
+        "outline is void in all but trimap",
+        choices=("trimap", "foreground", "species", "breed"),
+    )
     image_key: str | None = option(
         None,
         "name of the image feature of a tfds: or hf: data set",
@@ -70,7 +78,8 @@ class DataConfig:
         None,
         'JSON file of class names by raw mask value, e.g. {"0": "sky", "1": "road"}, or by colour, '
         'e.g. {"128,64,128": "road"}; REPO:FILE.json names a file on the Hugging Face Hub',
-        default_text="the catalog's names, or id2label.json in the folder of a folder: data set",
+        default_text="the catalog's names, those that a tfds: data set declares, or id2label.json "
+        "in the folder of a folder: data set",
     )
     label_map: str | None = option(
         None,
@@ -116,6 +125,14 @@ class DataConfig:
         check_size("image_size", self.image_size)
         self._check_hugging_face()
         self._check_eval_fraction()
+        self._check_pet_task()
+
+    def _check_pet_task(self):
+        if self.pet_task != "trimap" and self.dataset.partition(":")[0] != "oxford_iiit_pet":
+            raise UserError(
+                f"--pet_task={self.pet_task} is for --dataset=oxford_iiit_pet, received "
+                f"--dataset={self.dataset}; leave it out"
+            )
 
     def _check_eval_fraction(self):
         if self.eval_fraction is not None and not self.dataset.startswith(("hf:", "folder:")):

@@ -55,6 +55,9 @@ def get_spec(data: DataConfig) -> DatasetSpec:
         strict_labels=data.strict_labels,
         label_map=data.label_map,
         instance_divisor=data.instance_divisor,
+        pet_task=data.pet_task,
+        data_dir=data.data_dir,
+        mask_key=data.mask_key,
     )
 
 
@@ -193,6 +196,7 @@ def _load_source(
     from tfseg.data.sources import tfds
 
     options = {"data_dir": config.data_dir, "max_examples": max_examples}
+    options["object_class"] = spec.object_class
     return tfds.load(spec.path, split, spec.labels, **options, **keys)
 
 
