@@ -75,23 +75,6 @@ def versioned_name(data: DataConfig, spec: DatasetSpec) -> str:
     return prefix + tfds.resolved_name(spec.path, data.data_dir)
 
 
-def choose_eval_split(spec: DatasetSpec, data: DataConfig, train_split: str) -> str:
-    """Returns the split to score: with --eval_fraction, that of which a part is held out.
-
-    Raises:
-        UserError: A part of the training split is held out, and another eval split was named.
-    """
-    if data.eval_fraction is None:
-        return data.eval_split or spec.eval_split
-    if data.eval_split not in (None, train_split):
-        raise UserError(
-            f"--eval_fraction={data.eval_fraction:g} holds out a part of the training split "
-            f"{train_split}, but --eval_split={data.eval_split} names another one; leave one of "
-            "the two flags out"
-        )
-    return train_split
-
-
 def load_split(
     spec: DatasetSpec,
     config: DataConfig,
@@ -116,11 +99,10 @@ def load_split(
     Raises:
         UserError: The split cannot be read, or holds no example; see the sources.
     """
-    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
-    loaded = _load_source(spec, config, split, max_examples, part, config.on_bad_example)
+    loaded = _load_source(spec, config, split, max_examples, is_held_out, config.on_bad_example)
     if not loaded.num_examples:
         raise _no_example(split)
-    checked = map_to_classes(loaded, spec.labels)
+    checked = bad_examples.map_to_classes(loaded, spec.labels)
     if config.on_bad_example == "skip" and spec.source == "tfds":
         return _skip_bad(checked)
     return checked
@@ -142,17 +124,7 @@ def open_unchecked(
     Raises:
         UserError: The split cannot be opened; see the sources.
     """
-    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
-    return _load_source(spec, config, split, max_examples, part, "keep")
-
-
-def map_to_classes(split: Split, labels: LabelSpec) -> Split:
-    """Returns a split of raw mask values as one of class ids, checked as it is decoded."""
-
-    def decode(record: Any) -> Example:
-        return bad_examples.check_example(split.decode(record), labels=labels)
-
-    return dataclasses.replace(split, decode=decode)
+    return _load_source(spec, config, split, max_examples, is_held_out, "keep")
 
 
 def _skip_bad(split: Split) -> Split:
@@ -172,13 +144,14 @@ def _load_source(
     config: DataConfig,
     split: str,
     max_examples: int | None,
-    part: Part | None,
+    is_held_out: bool,
     on_bad_example: str,
 ) -> Split:
     if spec.source == "shapes":
         from tfseg.data.sources import shapes
 
         return shapes.load(split, data_dir=config.data_dir, max_examples=max_examples)
+    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
     checked = {"part": part, "max_examples": max_examples, "on_bad_example": on_bad_example}
     if spec.source == "folder":
         from tfseg.data.sources import folder

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfseg.data.sources.checks import EncodedExample
+from tfseg.errors import UserError
 
 
 class Part(NamedTuple):
@@ -21,6 +22,25 @@ class Part(NamedTuple):
 
     fraction: float
     is_held_out: bool
+
+
+def choose_eval_split(
+    default: str, *, train_split: str, eval_split: str | None, eval_fraction: float | None
+) -> str:
+    """Returns the split to score: with --eval_fraction, that of which a part is held out.
+
+    Raises:
+        UserError: A part of the training split is held out, and another eval split was named.
+    """
+    if eval_fraction is None:
+        return eval_split or default
+    if eval_split not in (None, train_split):
+        raise UserError(
+            f"--eval_fraction={eval_fraction:g} holds out a part of the training split "
+            f"{train_split}, but --eval_split={eval_split} names another one; leave one of the "
+            "two flags out"
+        )
+    return train_split
 
 
 def keep(record: Any) -> Any:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfseg.config.sections import TrainDataConfig
-from tfseg.data import pipeline
+from tfseg.data import bad_examples, pipeline
 from tfseg.data.labels import LabelSpec
 from tfseg.data.split import Split
 from tfseg.data.transforms import Preprocessing
@@ -55,7 +55,7 @@ def draw_batch(
         config: Crops and augmentation.
         image_size: (height, width) in pixels of what the model sees.
     """
-    chosen = pipeline.map_to_classes(_select(split, positions), labels)
+    chosen = bad_examples.map_to_classes(_select(split, positions), labels)
     preprocessing = Preprocessing(image_size)
     batches = pipeline.build_training(
         chosen, config, preprocessing, labels, batch_size=len(positions), seed=0

@@ -12,7 +12,7 @@ from etils import epath
 from tfseg.config.commands import DoctorConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
-from tfseg.data.split import Split
+from tfseg.data.split import Split, choose_eval_split
 from tfseg.files import write_atomically
 from tfseg.inspection import findings as findings_lib
 from tfseg.inspection import gallery, page, record, suggestions, verdicts
@@ -59,7 +59,12 @@ def run_inspection(config: DoctorConfig) -> bool:
 def _open_splits(config: DoctorConfig, spec: DatasetSpec) -> tuple[Split, Split]:
     data, train_data = config.data, config.train_data
     train_split = train_data.train_split or spec.train_split
-    eval_split = pipeline.choose_eval_split(spec, data, train_split)
+    eval_split = choose_eval_split(
+        spec.eval_split,
+        train_split=train_split,
+        eval_split=data.eval_split,
+        eval_fraction=data.eval_fraction,
+    )
     return (
         pipeline.open_unchecked(spec, data, train_split, train_data.max_train_examples),
         pipeline.open_unchecked(spec, data, eval_split, data.max_eval_examples, is_held_out=True),

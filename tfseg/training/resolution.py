@@ -15,6 +15,7 @@ from tfseg.config.defaults import (
 from tfseg.config.sections import ModelConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
+from tfseg.data.split import choose_eval_split
 from tfseg.models import checkpoint
 
 
@@ -30,7 +31,12 @@ def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
     return TrainConfig(
         data=dataclasses.replace(
             data,
-            eval_split=pipeline.choose_eval_split(spec, data, train_split),
+            eval_split=choose_eval_split(
+                spec.eval_split,
+                train_split=train_split,
+                eval_split=data.eval_split,
+                eval_fraction=data.eval_fraction,
+            ),
             image_size=data.image_size or spec.image_size,
         ),
         train_data=dataclasses.replace(

@@ -21,6 +21,7 @@ The generator reads one row after the other; a call per index is simpler than on
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,6 +32,7 @@ from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor
 from tfseg.data.sources import checks, huggingface_cells, huggingface_tables
 from tfseg.data.sources.checks import EncodedExample
+from tfseg.data.sources.huggingface_cells import Cells
 from tfseg.data.split import Part, Split
 from tfseg.errors import UserError
 
@@ -79,13 +81,11 @@ def load(
     table = huggingface_tables.open_table(path, split, config_name=config_name, revision=revision)
     keys = huggingface_cells.find_columns(table.features, image_key, mask_key, path)
     folders = huggingface_tables.own_folders(path)
-    images, masks = (huggingface_cells.Cells(table.data.column(key), path, folders) for key in keys)
+    images, masks = (Cells(table.data.column(key), path, folders) for key in keys)
     rows = _choose_rows(len(table), part, f"hf:{path}, split {split}")[:max_examples]
 
-    def read(index: int) -> EncodedExample:
-        names = [f"{key} of {split}_{index}" for key in keys]
-        return EncodedExample(images.read(index, names[0]), masks.read(index, names[1]), *names)
-
+    columns = dict(zip(keys, (images, masks), strict=True))
+    read = functools.partial(_read_row, columns=columns, split=split)
     usable = checks.find_usable(
         lambda position: read(rows[position]),
         len(rows),
@@ -110,6 +110,12 @@ def load(
 
     records = tf.data.Dataset.from_tensor_slices(indices)
     return Split(split, records, len(indices), usable.digest, decode, read)
+
+
+def _read_row(index: int, columns: dict[str, Cells], split: str) -> EncodedExample:
+    names = [f"{key} of {split}_{index}" for key in columns]
+    cells = (column.read(index, name) for column, name in zip(columns.values(), names, strict=True))
+    return EncodedExample(*cells, *names)
 
 
 def _choose_rows(count: int, part: Part | None, source: str) -> Sequence[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 from typing import Any
@@ -217,26 +218,24 @@ def read_split(
         ) from error
     if max_examples is not None:
         records = records.take(max_examples)
-    features = builder.info.features
-
-    def decode_mask(record: dict[str, Any]) -> tf.Tensor:
-        mask = features[mask_key].decode_example(tf.convert_to_tensor(record[mask_key]))
-        mask = masks.channels_to_values(mask, labels)
-        if object_class is None:
-            return mask
-        value = tf.cast(record[object_class.key], tf.int32) + object_class.first_value
-        return tf.where(mask == object_class.mask_value, value, mask)
+    decode_mask = functools.partial(
+        _decode_mask,
+        feature=builder.info.features[mask_key],
+        key=mask_key,
+        labels=labels,
+        object_class=object_class,
+    )
+    image_size = builder.info.features[image_key].shape[:2]
 
     def read_record(record: dict[str, Any]) -> EncodedExample:
-        name = record["name"].decode(errors="replace")
-        mask = decode_mask(record).numpy()
+        name, mask = record["name"].decode(errors="replace"), decode_mask(record).numpy()
         return EncodedExample(record[image_key], mask, name, f"mask of {name}")
 
     def decode_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        image, mask = record[image_key], decode_mask(record)
+        image = record[image_key]
         if image.dtype == tf.string:
-            image = tf.ensure_shape(decode_image(image), (*features[image_key].shape[:2], 3))
-        return {"image": image, "mask": mask, "name": record["name"]}
+            image = tf.ensure_shape(decode_image(image), (*image_size, 3))
+        return {"image": image, "mask": decode_mask(record), "name": record["name"]}
 
     def select(index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         default_name = tf.strings.join([split, "_", tf.strings.as_string(index)])
@@ -246,6 +245,22 @@ def read_split(
     selected = records.enumerate().map(select, num_parallel_calls=tf.data.AUTOTUNE)
     digest = _digest(builder.info, split, len(records))
     return Split(split, selected, len(records), digest, decode_record, read_record)
+
+
+def _decode_mask(
+    record: dict[str, Any],
+    feature,
+    key: str,
+    labels: LabelSpec | None,
+    object_class: ObjectClass | None,
+) -> tf.Tensor:
+    """Returns raw values int32 `[height, width]` of a record of tensors or of NumPy values."""
+    mask = feature.decode_example(tf.convert_to_tensor(record[key]))
+    mask = masks.channels_to_values(mask, labels)
+    if object_class is None:
+        return mask
+    value = tf.cast(record[object_class.key], tf.int32) + object_class.first_value
+    return tf.where(mask == object_class.mask_value, value, mask)
 
 
 def _digest(info, split: str, num_examples: int) -> str:
