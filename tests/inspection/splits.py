@@ -5,6 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from tfseg.data.sources.checks import EncodedExample
+
 
 def encoded_png(shape, seed=0):
     """Returns a PNG: noise for a shape with channels, zeros for a mask."""
@@ -13,3 +15,9 @@ def encoded_png(shape, seed=0):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def read_record(record):
+    """Reads a record that holds its image and mask itself."""
+    name = record["name"].decode()
+    return EncodedExample(record["image"], record["mask"], name, f"mask of {name}")

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tests.inspection.splits import encoded_png
+from tests.inspection.splits import encoded_png, read_record
 from tfseg.data.labels import LabelSpec
 from tfseg.data.split import Split
 from tfseg.inspection.scan import scan_split
@@ -23,7 +23,7 @@ def test_pixels_need_no_file():
     records = tf.data.Dataset.from_tensor_slices(
         {"image": images, "mask": masks, "name": ["a", "b", "c"]}
     )
-    found = scan(Split("train", records, 3, "digest"))
+    found = scan(Split("train", records, 3, "digest", read=read_record))
     assert (found.names, found.digest) == (["a", "b", "c"], "digest")
     assert found.value_pixels == {0: 1200, 70_000: 600}
     assert found.value_example == {0: "mask of a", 70_000: "mask of b"}
@@ -39,7 +39,7 @@ def test_records_that_break_off_are_a_fault_and_the_others_count():
 
     signature = dict.fromkeys(("image", "mask", "name"), tf.TensorSpec((), tf.string))
     records = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    found = scan(Split("train", records, 5, ""))
+    found = scan(Split("train", records, 5, "", read=read_record))
     assert found.names == ["a", "b"]
     (fault,) = found.faults
     assert fault.kind == "unreadable"
@@ -56,7 +56,7 @@ def test_order_and_digest_do_not_depend_on_the_threads():
             "name": [str(number) for number in range(40)],
         }
     )
-    split = Split("train", records, 40, "")
+    split = Split("train", records, 40, "", read=read_record)
     first, second = scan(split), scan(split)
     assert first.names == [str(number) for number in range(40)]
     assert first.digest == second.digest != ""

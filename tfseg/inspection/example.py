@@ -122,7 +122,7 @@ def _read(record: Any, read: Callable[[Any], EncodedExample], found: Inspected) 
     try:
         encoded = read(record)
     except FileNotFoundError as error:
-        text = f"{found.name}: there is no file {error.filename}"
+        text = f"{found.name}: there is no file {error.filename or error}"
         raise _Unusable(Fault("missing", found.name, text)) from error
     except (tf.errors.OpError, OSError) as error:
         reason = _TENSORFLOW_WORDS.sub("", " ".join(str(error).split()))
@@ -151,7 +151,10 @@ def _decode_image(data: Any, found: Inspected) -> np.ndarray:
         text = f"{found.name} cannot be decoded ({type(error).__name__})"
         raise _Unusable(Fault("unreadable", found.name, text)) from error
     found.size = image.shape[:2]
-    _note_format(kind, orientation, found)
+    _note_format(kind, found.name, found)
+    if orientation != 1:
+        text = f"{found.name} has EXIF orientation {orientation}"
+        found.notes.append(Fault("exif", found.name, text))
     return image
 
 
@@ -165,15 +168,12 @@ def _look_at_header(data: bytes) -> tuple[str | None, int]:
         return None, 1
 
 
-def _note_format(kind: str | None, orientation: int, found: Inspected) -> None:
-    suffix = os.path.splitext(found.name)[1].lower()
+def _note_format(kind: str | None, name: str, found: Inspected) -> None:
+    suffix = os.path.splitext(name)[1].lower()
     expected = _SUFFIX_FORMATS.get(suffix)
     if kind and expected and kind not in (expected, "MPO"):  # MPO: a JPEG with several pictures
-        text = f"{found.name} is a {kind} file, not {expected} as its suffix says"
-        found.notes.append(Fault("format", found.name, text))
-    if orientation != 1:
-        text = f"{found.name} has EXIF orientation {orientation}"
-        found.notes.append(Fault("exif", found.name, text))
+        text = f"{name} is a {kind} file, not {expected} as its suffix says"
+        found.notes.append(Fault("format", name, text))
 
 
 def _decode_mask(data: Any, labels: LabelSpec, found: Inspected) -> np.ndarray:
@@ -183,10 +183,12 @@ def _decode_mask(data: Any, labels: LabelSpec, found: Inspected) -> np.ndarray:
     if not data:
         raise _Unusable(Fault("empty", name, f"{name} is empty (0 bytes)"))
     try:
-        return masks.decode_mask(data, labels)
+        mask = masks.decode_mask(data, labels)
     except masks.MaskError as error:
         text = f"{name} cannot be read as a mask ({error})"
         raise _Unusable(Fault("mask", name, text)) from error
+    _note_format(_look_at_header(data)[0], name, found)
+    return mask
 
 
 def _compare_sizes(mask: np.ndarray, found: Inspected) -> None:

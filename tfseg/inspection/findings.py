@@ -12,7 +12,7 @@ from tfseg.inspection.scan import Scan
 
 # Kind of a fault or note -> what the heading of its list says.
 HEADINGS = {
-    "missing": "images without a mask",
+    "missing": "files that do not exist",
     "empty": "empty files",
     "unreadable": "images that cannot be decoded",
     "mask": "masks that cannot be read",
@@ -28,8 +28,8 @@ class Finding:
     """One thing to know about the data set.
 
     Attributes:
-        kind: A key of `HEADINGS`, or `unnamed`, `absent`, `duplicate`, `near_duplicate`, `batch`,
-            `no_example`.
+        kind: A key of `HEADINGS`, or `no_names`, `unnamed`, `absent`, `all_void`, `duplicate`,
+            `near_duplicate`, `batch`, `no_example`.
         is_problem: Whether it stops a training with the given flags; otherwise it is a note.
         text: A sentence in one line; line breaks, which a file's name may hold, become spaces.
         files: What it is about, one line for each file.
@@ -71,12 +71,14 @@ def verdict(findings: Sequence[Finding], scans: Sequence[Scan], labels: LabelSpe
     if problems:
         others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return f"not fit: {problems[0].text}{others}"
-    train, evaluation = (len(scan.good) for scan in scans)
-    classes = _count(labels.num_classes, "class", "classes")
-    return (
-        f"fit: {train} train and {_count(evaluation, 'eval example')}, {classes}, 0 problems, "
-        f"{_count(len(findings), 'note')}"
-    )
+    counts = fit_line(*(len(scan.good) for scan in scans), labels)
+    return f"{counts}, {_count(len(findings), 'note')}"
+
+
+def fit_line(num_train: int, num_eval: int, labels: LabelSpec) -> str:
+    """Returns the verdict on data in which nothing stops a training, without a count of notes."""
+    examples = f"{num_train} train and {_count(num_eval, 'eval example')}"
+    return f"fit: {examples}, {_count(labels.num_classes, 'class', 'classes')}, 0 problems"
 
 
 def _count(number: int, singular: str, plural: str | None = None) -> str:
@@ -92,6 +94,9 @@ def _find_empty_split(scan: Scan, batch_size: int) -> list[Finding]:
             f"of split {scan.split}"
         )
         return [Finding("batch", True, text)]
+    if not scan.class_pixels.any():
+        text = f"split {scan.split} has no pixel of any class, nothing but void"
+        return [Finding("all_void", True, text)]
     return []
 
 
@@ -112,9 +117,16 @@ def unnamed_values(scan: Scan, labels: LabelSpec) -> list[int]:
     return sorted(set(scan.value_pixels) - set(labels.known_values))
 
 
+def value_key(value: int, labels: LabelSpec) -> str:
+    """Returns a raw mask value as --id2label writes it: a number, or a colour as `128,64,0`."""
+    if not labels.has_color_masks:
+        return str(value)
+    return ",".join(str(value >> shift & 255) for shift in (0, 8, 16))
+
+
 def _find_unnamed(scan: Scan, labels: LabelSpec, on_bad_example: str) -> list[Finding]:
     lines = tuple(
-        f"value {value} has no name: {scan.value_pixels[value]} pixels in "
+        f"value {value_key(value, labels)} has no name: {scan.value_pixels[value]} pixels in "
         f"{_count(scan.value_images[value], 'mask')}, first in {scan.value_example[value]}"
         for value in unnamed_values(scan, labels)
     )

@@ -19,7 +19,7 @@ HASH_SIDE = 16
 MAX_DISTANCE = 25
 _MIN_SIDE = 64  # pixels that an image keeps of its shorter side before it is hashed
 _MIN_BITS = 16  # a hash with fewer set or unset bits is that of a flat image, such as a black one
-_BLOCK = 2048
+_MAX_PRODUCTS = 1 << 24  # distances that are computed at a time; 64 MB
 
 
 class Match(NamedTuple):
@@ -57,10 +57,10 @@ def find_near(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> list
     if not len(first) or not len(second):
         return []
     signs = _signs(first)
-    num_bits = signs.shape[1]
+    num_bits, block = signs.shape[1], max(1, _MAX_PRODUCTS // len(first))
     matches = []
-    for start in range(0, len(second), _BLOCK):
-        products = _signs(second[start : start + _BLOCK]) @ signs.T
+    for start in range(0, len(second), block):
+        products = _signs(second[start : start + block]) @ signs.T
         nearest = products.argmax(axis=1)
         distances = (num_bits - products[np.arange(len(nearest)), nearest]) / 2
         matches += [

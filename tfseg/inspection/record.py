@@ -79,10 +79,9 @@ def size_range(scan: Scan) -> dict[str, list[int]] | None:
 
 
 def _class(class_id: int, scans: Sequence[Scan], labels: LabelSpec) -> dict:
-    table = labels.lookup_table()
     return {
         "name": labels.names[class_id],
-        "raw_values": np.flatnonzero(table == class_id).tolist(),
+        "raw_values": [raw for raw, own in labels.class_of_value.items() if own == class_id],
         **{
             scan.purpose: {
                 "pixels": int(scan.class_pixels[class_id]),

@@ -14,8 +14,8 @@ from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.split import Split, choose_eval_split
 from tfseg.files import write_atomically
+from tfseg.inspection import class_values, gallery, page, record, suggestions, verdicts
 from tfseg.inspection import findings as findings_lib
-from tfseg.inspection import gallery, page, record, suggestions, verdicts
 from tfseg.inspection.example import Thumbnail
 from tfseg.inspection.scan import Scan, scan_split
 
@@ -36,13 +36,10 @@ def run_inspection(config: DoctorConfig) -> bool:
     Raises:
         UserError: The data set cannot be opened at all.
     """
-    spec = pipeline.get_spec(config.data)
+    spec, unfit = class_values.find_spec(config)
     splits = _open_splits(config, spec)
-    scans = [
-        scan_split(split, spec.labels, purpose, num_thumbnails=count, show_progress=True)
-        for split, (purpose, count) in zip(splits, _NUM_EXAMPLES.items(), strict=True)
-    ]
-    findings = findings_lib.judge(
+    scans = _scan(config, spec, splits)
+    findings = unfit + findings_lib.judge(
         scans,
         spec.labels,
         on_bad_example=config.data.on_bad_example,
@@ -51,7 +48,7 @@ def run_inspection(config: DoctorConfig) -> bool:
     verdict = findings_lib.verdict(findings, scans, spec.labels)
     augmented = _draw_batch(config, spec, splits[0], scans[0])
     _write(config, spec, verdict, findings, scans, augmented)
-    verdicts.remember(verdict, *(scan.digest for scan in scans), spec.labels)
+    _remember(config, spec, verdict, findings, scans)
     _log(config, verdict, findings)
     return not any(finding.is_problem for finding in findings)
 
@@ -69,6 +66,21 @@ def _open_splits(config: DoctorConfig, spec: DatasetSpec) -> tuple[Split, Split]
         pipeline.open_unchecked(spec, data, train_split, train_data.max_train_examples),
         pipeline.open_unchecked(spec, data, eval_split, data.max_eval_examples, is_held_out=True),
     )
+
+
+def _scan(config: DoctorConfig, spec: DatasetSpec, splits: Sequence[Split]) -> list[Scan]:
+    parts = ("", "") if config.data.eval_fraction is None else (", part to train on", ", held out")
+    return [
+        scan_split(
+            split,
+            spec.labels,
+            purpose,
+            title=split.name + part,
+            num_thumbnails=_NUM_EXAMPLES[purpose],
+            show_progress=True,
+        )
+        for split, purpose, part in zip(splits, _NUM_EXAMPLES, parts, strict=True)
+    ]
 
 
 def _draw_batch(
@@ -98,12 +110,26 @@ def _write(
     folder = epath.Path(config.run.output_dir).expanduser()
     flags = suggestions.suggest_flags(scans[0], spec.labels)
     template = suggestions.id2label_template(scans, spec.labels)
-    if template:
+    if template and not config.data.label_map:  # which has other names
         write_atomically(folder / "id2label.json", template)
         flags["id2label"] = f"--id2label={folder / 'id2label.json'}  (after you fill in the names)"
     facts = (config.data.dataset, verdict, findings, scans, spec.labels, flags)
     write_atomically(folder / "doctor.json", record.to_json(*facts))
     write_atomically(folder / "doctor.html", page.render(*facts, augmented))
+
+
+def _remember(
+    config: DoctorConfig,
+    spec: DatasetSpec,
+    verdict: str,
+    findings: Sequence[findings_lib.Finding],
+    scans: Sequence[Scan],
+) -> None:
+    """Keeps the verdict for trainings, unless it is about a batch size that they may not have."""
+    if not any(finding.kind == "batch" for finding in findings):
+        train, evaluation = (scan.digest for scan in scans)
+        on_bad_example = config.data.on_bad_example
+        verdicts.remember(verdict, train, evaluation, spec.labels, on_bad_example)
 
 
 def _log(config: DoctorConfig, verdict: str, findings: Sequence[findings_lib.Finding]) -> None:

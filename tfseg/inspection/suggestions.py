@@ -10,7 +10,7 @@ import numpy as np
 
 from tfseg.config.defaults import SIZE_MULTIPLE
 from tfseg.data.labels import LabelSpec
-from tfseg.inspection.findings import unnamed_values
+from tfseg.inspection.findings import unnamed_values, value_key
 from tfseg.inspection.scan import Scan
 
 MAX_AREA = 512 * 512  # pixels; what a SegFormer-B0 trains on by default
@@ -66,9 +66,13 @@ def id2label_template(scans: list[Scan], labels: LabelSpec) -> str | None:
     """
     unnamed = {value for scan in scans for value in unnamed_values(scan, labels)}
     names = dict(zip(labels.raw_values, labels.names, strict=False))
-    is_made_up = all(name == f"class_{value}" for value, name in names.items())
+    is_made_up = all(name == _made_up_name(value) for value, name in names.items())
     if not unnamed and not is_made_up:
         return None
-    names |= {value: f"class_{value}" for value in unnamed}
-    ordered = {str(value): names[value] for value in sorted(names)}
+    names |= {value: _made_up_name(value) for value in unnamed}
+    ordered = {value_key(value, labels): names[value] for value in sorted(names)}
     return json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
+
+
+def _made_up_name(value: int) -> str:
+    return f"class_{value}"

@@ -1,8 +1,8 @@
 """Verdicts that are remembered, so that a training can say what is known about its data.
 
 Each is a small file in `$XDG_CACHE_HOME/tfseg/doctor`, by default `~/.cache/tfseg/doctor`. Its name
-is a SHA-256 of the digests of both splits and of the classes, so a verdict is not found again after
-a file or a class has changed.
+is a SHA-256 of the digests of both splits, of the classes and of --on_bad_example, so a verdict is
+not found again after one of them has changed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from tfseg.files import write_atomically
 _logger = logging.getLogger(__name__)
 
 
-def remember(verdict: str, train: str, evaluation: str, labels: LabelSpec) -> None:
+def remember(
+    verdict: str, train: str, evaluation: str, labels: LabelSpec, on_bad_example: str
+) -> None:
     """Keeps a verdict; a folder that cannot be written is no error, because it is only a cache.
 
     Args:
@@ -28,23 +30,26 @@ def remember(verdict: str, train: str, evaluation: str, labels: LabelSpec) -> No
         train: Digest of the training split.
         evaluation: Digest of the eval split.
         labels: The data set's classes.
+        on_bad_example: What a training does with bad examples, `error` or `skip`.
     """
-    path = _path(train, evaluation, labels)
+    path = _path(train, evaluation, labels, on_bad_example)
     try:
         write_atomically(path, json.dumps({"verdict": verdict}) + "\n")
     except OSError as error:
         _logger.warning("the verdict is not remembered: %s", error)
 
 
-def recall(train: str, evaluation: str, labels: LabelSpec) -> str | None:
-    """Returns the verdict on these splits and classes, or None if there is none."""
+def recall(train: str, evaluation: str, labels: LabelSpec, on_bad_example: str) -> str | None:
+    """Returns what `remember` kept for the same arguments, or None."""
     try:
-        return str(json.loads(_path(train, evaluation, labels).read_text())["verdict"])
+        path = _path(train, evaluation, labels, on_bad_example)
+        return str(json.loads(path.read_text())["verdict"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _path(train: str, evaluation: str, labels: LabelSpec) -> epath.Path:
-    key = hashlib.sha256("\n".join((train, evaluation, labels.to_json())).encode()).hexdigest()
+def _path(train: str, evaluation: str, labels: LabelSpec, on_bad_example: str) -> epath.Path:
+    facts = (train, evaluation, labels.to_json(), on_bad_example)
+    key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return epath.Path(base) / "tfseg" / "doctor" / f"{key[:32]}.json"

@@ -204,18 +204,9 @@ def read_split(
     Raises:
         UserError: The data set has no such split.
     """
-    from tensorflow_datasets import decode
-
     keys = (image_key, mask_key)
     kept = keys if object_class is None else (*keys, object_class.key)
-    skipped = {key: decode.SkipDecoding() for key in keys}
-    try:
-        records = builder.as_dataset(split=split, decoders=skipped, shuffle_files=False)
-    except ValueError as error:
-        raise UserError(
-            f"{name} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
-            "slices such as train[:80%]); set --train_split and --eval_split"
-        ) from error
+    records = _open_encoded(builder, name, split, keys)
     if max_examples is not None:
         records = records.take(max_examples)
     decode_mask = functools.partial(
@@ -245,6 +236,19 @@ def read_split(
     selected = records.enumerate().map(select, num_parallel_calls=tf.data.AUTOTUNE)
     digest = _digest(builder.info, split, len(records))
     return Split(split, selected, len(records), digest, decode_record, read_record)
+
+
+def _open_encoded(builder, name: str, split: str, keys: tuple[str, str]) -> tf.data.Dataset:
+    from tensorflow_datasets import decode
+
+    skipped = {key: decode.SkipDecoding() for key in keys}
+    try:
+        return builder.as_dataset(split=split, decoders=skipped, shuffle_files=False)
+    except ValueError as error:
+        raise UserError(
+            f"{name} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
+            "slices such as train[:80%]); set --train_split and --eval_split"
+        ) from error
 
 
 def _decode_mask(
