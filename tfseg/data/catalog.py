@@ -18,6 +18,10 @@ from tfseg.data.sources import shapes_drawing
 from tfseg.errors import UserError, nearest_name
 
 
+class NoClassNames(UserError):
+    """A data set does not say what its classes are, and --id2label was not given."""
+
+
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
     """What is known about a data set before an example is read.
@@ -241,7 +245,7 @@ def _prefixed_spec(
         return _folder_spec(dataset, layout, id2label, options)
     names = () if id2label or prefix != "tfds" else _declared_names(path, *tfds_source)
     if id2label is None and not names:
-        raise UserError(
+        raise NoClassNames(
             f"--dataset={dataset} needs --id2label=FILE.json: a JSON object of class names by raw "
             'mask value, e.g. {"0": "background", "1": "cat"}'
         )

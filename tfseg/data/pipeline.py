@@ -101,18 +101,32 @@ def load_split(
     Raises:
         UserError: The split cannot be read, or holds no example; see the sources.
     """
-    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
-    loaded = _load_source(spec, config, split, max_examples, part)
+    loaded = _load_source(spec, config, split, max_examples, is_held_out, config.on_bad_example)
     if not loaded.num_examples:
         raise _no_example(split)
-
-    def decode(record: Any) -> Example:
-        return bad_examples.check_example(loaded.decode(record), labels=spec.labels)
-
-    checked = dataclasses.replace(loaded, decode=decode)
+    checked = bad_examples.map_to_classes(loaded, spec.labels)
     if config.on_bad_example == "skip" and spec.source == "tfds":
         return _skip_bad(checked)
     return checked
+
+
+def open_unchecked(
+    spec: DatasetSpec,
+    config: DataConfig,
+    split: str,
+    max_examples: int | None,
+    *,
+    is_held_out: bool = False,
+) -> Split:
+    """Opens a split as `load_split` does, but keeps bad examples and decodes none.
+
+    Its masks hold raw values. A folder and a Hugging Face data set have no digest, because that
+    would read them.
+
+    Raises:
+        UserError: The split cannot be opened; see the sources.
+    """
+    return _load_source(spec, config, split, max_examples, is_held_out, "keep")
 
 
 def _skip_bad(split: Split) -> Split:
@@ -132,17 +146,15 @@ def _load_source(
     config: DataConfig,
     split: str,
     max_examples: int | None,
-    part: Part | None,
+    is_held_out: bool,
+    on_bad_example: str,
 ) -> Split:
     if spec.source == "shapes":
         from tfseg.data.sources import shapes
 
         return shapes.load(split, data_dir=config.data_dir, max_examples=max_examples)
-    checked = {
-        "part": part,
-        "max_examples": max_examples,
-        "on_bad_example": config.on_bad_example,
-    }
+    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
+    checked = {"part": part, "max_examples": max_examples, "on_bad_example": on_bad_example}
     if spec.source == "folder":
         from tfseg.data.sources import folder
 

@@ -54,7 +54,8 @@ def load(
         part: Which of two parts of the split is meant. The name of an image decides to which it
             belongs, so no image changes sides when others are added.
         max_examples: Use only the first so many pairs, by name.
-        on_bad_example: `error`, or `skip` to log bad pairs and leave them out.
+        on_bad_example: `error`, `skip` to log bad pairs and leave them out, or `keep` to open all
+            pairs unchecked, images without a mask too, and without a digest.
 
     Returns:
         Examples with raw mask values, sorted by name; the name is the path of the image.
@@ -78,9 +79,8 @@ def load(
     paths = tf.data.Dataset.from_tensor_slices(
         {"image": [str(pair.image) for pair in pairs], "mask": [str(pair.mask) for pair in pairs]}
     )
-    return Split(
-        split, paths, len(pairs), usable.digest, functools.partial(_decode_pair, labels=labels)
-    )
+    decode = functools.partial(_decode_pair, labels=labels)
+    return Split(split, paths, len(pairs), usable.digest, decode, _read_record)
 
 
 def find_pairs(layout: FolderLayout, split: str, on_bad_example: str = "error") -> list[Pair]:
@@ -104,6 +104,9 @@ def find_pairs(layout: FolderLayout, split: str, on_bad_example: str = "error") 
             f"{checks.and_others(without)}; add it, remove the image, set --mask_suffix, or "
             "--on_bad_example=skip"
         )
+    if on_bad_example == "keep":
+        masks |= {name: layout.expected_mask(folders, name) for name in without}
+        without = []
     for name in without:
         _logger.warning("skipped %s: no mask", images[name])
     return [Pair(images[name], masks[name]) for name in chosen if name in masks]
@@ -152,6 +155,11 @@ def _is_held_out(pair: Pair, fraction: float) -> bool:
 def _read_encoded(pair: Pair) -> EncodedExample:
     image, mask = pair.image.read_bytes(), pair.mask.read_bytes()
     return EncodedExample(image, mask, str(pair.image), str(pair.mask))
+
+
+def _read_record(paths: dict[str, bytes]) -> EncodedExample:
+    image, mask = (epath.Path(paths[key].decode()) for key in ("image", "mask"))
+    return _read_encoded(Pair(image, mask))
 
 
 def _decode_pair(paths: dict[str, tf.Tensor], labels: LabelSpec) -> dict[str, tf.Tensor]:

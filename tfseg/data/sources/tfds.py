@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,6 +13,7 @@ from tfseg import network
 from tfseg.data import masks
 from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec, ObjectClass
+from tfseg.data.sources.checks import EncodedExample
 from tfseg.data.split import Split
 from tfseg.errors import UserError, nearest_name
 
@@ -201,31 +204,29 @@ def read_split(
     Raises:
         UserError: The data set has no such split.
     """
-    from tensorflow_datasets import decode
-
     keys = (image_key, mask_key)
     kept = keys if object_class is None else (*keys, object_class.key)
-    skipped = {key: decode.SkipDecoding() for key in keys}
-    try:
-        records = builder.as_dataset(split=split, decoders=skipped, shuffle_files=False)
-    except ValueError as error:
-        raise UserError(
-            f"{name} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
-            "slices such as train[:80%]); set --train_split and --eval_split"
-        ) from error
+    records = _open_encoded(builder, name, split, keys)
     if max_examples is not None:
         records = records.take(max_examples)
-    features = builder.info.features
+    decode_mask = functools.partial(
+        _decode_mask,
+        feature=builder.info.features[mask_key],
+        key=mask_key,
+        labels=labels,
+        object_class=object_class,
+    )
+    image_size = builder.info.features[image_key].shape[:2]
+
+    def read_record(record: dict[str, Any]) -> EncodedExample:
+        name, mask = record["name"].decode(errors="replace"), decode_mask(record).numpy()
+        return EncodedExample(record[image_key], mask, name, f"mask of {name}")
 
     def decode_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        image, mask = record[image_key], features[mask_key].decode_example(record[mask_key])
+        image = record[image_key]
         if image.dtype == tf.string:
-            image = tf.ensure_shape(decode_image(image), (*features[image_key].shape[:2], 3))
-        mask = masks.channels_to_values(mask, labels)
-        if object_class is not None:
-            value = tf.cast(record[object_class.key], tf.int32) + object_class.first_value
-            mask = tf.where(mask == object_class.mask_value, value, mask)
-        return {"image": image, "mask": mask, "name": record["name"]}
+            image = tf.ensure_shape(decode_image(image), (*image_size, 3))
+        return {"image": image, "mask": decode_mask(record), "name": record["name"]}
 
     def select(index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         default_name = tf.strings.join([split, "_", tf.strings.as_string(index)])
@@ -234,7 +235,36 @@ def read_split(
 
     selected = records.enumerate().map(select, num_parallel_calls=tf.data.AUTOTUNE)
     digest = _digest(builder.info, split, len(records))
-    return Split(split, selected, len(records), digest, decode_record)
+    return Split(split, selected, len(records), digest, decode_record, read_record)
+
+
+def _open_encoded(builder, name: str, split: str, keys: tuple[str, str]) -> tf.data.Dataset:
+    from tensorflow_datasets import decode
+
+    skipped = {key: decode.SkipDecoding() for key in keys}
+    try:
+        return builder.as_dataset(split=split, decoders=skipped, shuffle_files=False)
+    except ValueError as error:
+        raise UserError(
+            f"{name} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
+            "slices such as train[:80%]); set --train_split and --eval_split"
+        ) from error
+
+
+def _decode_mask(
+    record: dict[str, Any],
+    feature,
+    key: str,
+    labels: LabelSpec | None,
+    object_class: ObjectClass | None,
+) -> tf.Tensor:
+    """Returns raw values int32 `[height, width]` of a record of tensors or of NumPy values."""
+    mask = feature.decode_example(tf.convert_to_tensor(record[key]))
+    mask = masks.channels_to_values(mask, labels)
+    if object_class is None:
+        return mask
+    value = tf.cast(record[object_class.key], tf.int32) + object_class.first_value
+    return tf.where(mask == object_class.mask_value, value, mask)
 
 
 def _digest(info, split: str, num_examples: int) -> str:
