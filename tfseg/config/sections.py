@@ -136,7 +136,7 @@ class DataConfig:
                 )
 
 
-_CROP_FIELDS = ("crop_size", "random_scale")
+_CROP_FIELDS = ("crop_size", "random_scale", "max_class_share")
 _COLOR_FIELDS = ("brightness", "contrast", "saturation", "hue")
 # Which fields an augmentation does not read; the others read all of them.
 _UNUSED_FIELDS = {
@@ -170,6 +170,13 @@ class TrainDataConfig:
         (0.5, 2.0),
         "range of the random scale factor before the crop, as smallest,largest",
         above=0.0,
+    )
+    max_class_share: float = option(
+        0.75,
+        "largest share of one class in a random crop; up to 10 crops of an image are tried until "
+        "none has more, and 1 tries one",
+        above=0.0,
+        maximum=1.0,
     )
     brightness: float = option(
         0.2, "maximum change of brightness, for pixel values in [0, 1]", minimum=0.0, maximum=1.0

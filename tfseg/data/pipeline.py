@@ -281,6 +281,7 @@ def _prepare_crop(
         crop_size=config.crop_size or size,
         random_scale=config.random_scale,
         ignore_index=void,
+        max_class_share=config.max_class_share,
         **_color_ranges(config),
     )
     if config.augmentation == "rand_augment":
