@@ -161,10 +161,12 @@ class TrainDataConfig:
         None,
         "random changes of the training images. standard: scale, crop, horizontal flip and "
         "colours; rand_augment: standard and two random operations of RandAugment, which rotate, "
-        "shear or move image and mask, or change colours; basic: horizontal flip and colours; "
-        "flip: horizontal flip only; none: no change",
+        "shear or move image and mask, or change colours; mosaic: standard crops of four images "
+        "side by side in one, each example with the three that follow it; cutout: standard, and "
+        "the image loses a rectangle whose classes the mask keeps; basic: horizontal flip and "
+        "colours; flip: horizontal flip only; none: no change",
         default_text="the data set's own (shapes: flip, all others: standard)",
-        choices=("standard", "rand_augment", "basic", "flip", "none"),
+        choices=("standard", "rand_augment", "mosaic", "cutout", "basic", "flip", "none"),
     )
     random_scale: tuple[float, float] = option(
         (0.5, 2.0),

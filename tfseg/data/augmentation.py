@@ -14,7 +14,8 @@ NO_CHANGE = (1.0, 1.0)  # range of a factor
 # training. https://github.com/NVlabs/SegFormer
 NUM_TRIES = 10
 # A crop is judged by so many rows and columns of its mask. Every pixel of 512x512 would take 2.8 ms
-# a try, this sample takes 0.5 ms, and the rest of the augmentation 30 ms (one core, 2026-11-25).
+# a try, this sample takes 0.5 ms, and the rest of the augmentation 10 to 30 ms (2 cores which other
+# work used too, 2026-11-25).
 _MAX_SAMPLED_LINES = 128
 
 
@@ -40,7 +41,7 @@ def augment(
         mask: int32 `[height, width]`, class ids.
         seed: int32 `[2]`.
         base_size: (height, width) in pixels to which a factor of 1 resizes the image.
-        crop_size: (height, width) in pixels of the result.
+        crop_size: (height, width) in pixels of the result; numbers or int32 scalars.
         random_scale: Smallest and largest factor on `base_size`.
         ignore_index: Mask value where the crop reaches beyond the image.
         max_class_share: Largest share of one class, see `choose_offset`; 1 allows every crop.
@@ -88,7 +89,7 @@ def random_windows(
     low, high = (tf.math.log(tf.constant(bound, tf.float32)) for bound in random_scale)
     factor = tf.exp(low + (high - low) * tf.random.stateless_uniform((), seeds[0]))
     scaled = tf.maximum(tf.round(factor * tf.constant(base_size, tf.float32)), 1.0)
-    room = scaled - tf.constant(crop_size, tf.float32)
+    room = scaled - tf.cast(crop_size, tf.float32)
     offsets = tf.round(room * tf.random.stateless_uniform((NUM_TRIES, 2), seeds[1]))
     return scaled / tf.cast(size[:2], tf.float32), offsets
 

@@ -24,8 +24,10 @@ from tfseg.data import (
     bad_examples,
     caching,
     catalog,
+    cutout,
     data_service,
     masks,
+    mosaic,
     rand_augment,
     transforms,
 )
@@ -214,6 +216,8 @@ def build_training(
         _prepare_training, config=config, preprocessing=preprocessing, labels=labels
     )
 
+    is_mosaic = config.augmentation == "mosaic"
+
     def epoch_batches(epoch: tf.Tensor, slices: Slices) -> tf.data.Dataset:
         # This sets the seed of this function's own graph, so the order does not depend on the
         # global seed. Also, `shuffle` cannot compare a seed that is a tensor with a global seed 0.
@@ -221,8 +225,11 @@ def build_training(
         order_seed = seed + epoch * 1_000_003  # A prime keeps the seeds of two runs apart.
         order = records.shuffle(buffer_size, order_seed, reshuffle_each_iteration=False)
 
+        order = mosaic.group_records(order) if is_mosaic else order
+
         def prepare_one(position: tf.Tensor, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
-            return prepare(decode(record), tf.stack([tf.cast(order_seed, tf.int64), position]))
+            examples = [decode(each) for each in (record if is_mosaic else (record,))]
+            return prepare(examples, tf.stack([tf.cast(order_seed, tf.int64), position]))
 
         prepared = slices.take(order, epoch).map(prepare_one, num_parallel_calls=tf.data.AUTOTUNE)
         return prepared.batch(slices.size, drop_remainder=True)
@@ -241,17 +248,17 @@ def build_training(
 
 
 def _prepare_training(
-    example: Example,
+    examples: list[Example],
     seed: tf.Tensor,
     config: TrainDataConfig,
     preprocessing: Preprocessing,
     labels: LabelSpec,
 ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Prepares one example, or a mosaic of several."""
     if config.augmentation in ("none", "flip", "basic"):
-        image, mask = _prepare_whole(example, seed, config, preprocessing)
+        image, mask = _prepare_whole(examples[0], seed, config, preprocessing)
         return preprocessing.normalize(image), mask
-    size, void = preprocessing.image_size, labels.ignore_index
-    image, mask = _prepare_crop(example, seed, config, size, void)
+    image, mask = _prepare_crop(examples, seed, config, preprocessing.image_size, labels)
     image = preprocessing.normalize(image)
     # Beyond the image the model sees the mean colour, which normalisation maps to zero.
     return tf.where(tf.math.is_nan(image), 0.0, image), mask
@@ -271,22 +278,30 @@ def _prepare_whole(
 
 
 def _prepare_crop(
-    example: Example, seed: tf.Tensor, config: TrainDataConfig, size: tuple[int, int], void: int
+    examples: list[Example],
+    seed: tf.Tensor,
+    config: TrainDataConfig,
+    size: tuple[int, int],
+    labels: LabelSpec,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    image, mask = augmentation.augment(
-        transforms.to_unit_range(example["image"]),
-        example["mask"],
-        seed,
+    crop_size, void = config.crop_size or size, labels.ignore_index
+    crop = functools.partial(
+        augmentation.augment,
         base_size=size,
-        crop_size=config.crop_size or size,
         random_scale=config.random_scale,
         ignore_index=void,
         max_class_share=config.max_class_share,
         **_color_ranges(config),
     )
+    pairs = [(transforms.to_unit_range(each["image"]), each["mask"]) for each in examples]
+    if config.augmentation == "mosaic":
+        return mosaic.mosaic(pairs, seed, size=crop_size, crop=crop)
+    image, mask = crop(*pairs[0], seed, crop_size=crop_size)
+    further_seed = tf.random.experimental.stateless_fold_in(seed, 1)
     if config.augmentation == "rand_augment":
-        operations_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        return rand_augment.rand_augment(image, mask, operations_seed, ignore_index=void)
+        return rand_augment.rand_augment(image, mask, further_seed, ignore_index=void)
+    if config.augmentation == "cutout":
+        image = cutout.cutout(image, further_seed)
     return image, mask
 
 
