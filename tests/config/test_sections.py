@@ -8,6 +8,7 @@ import pytest
 
 from tfseg.config import (
     DataConfig,
+    DoctorRunConfig,
     EvalRunConfig,
     ExportConfig,
     ModelConfig,
@@ -25,7 +26,9 @@ from tfseg.training.resolution import resolve_config
 SECTIONS = (DataConfig, TrainDataConfig, ModelConfig, TrainingConfig, RunConfig)
 
 
-@pytest.mark.parametrize("section", [*SECTIONS, EvalRunConfig, PredictConfig, ExportConfig])
+@pytest.mark.parametrize(
+    "section", [*SECTIONS, DoctorRunConfig, EvalRunConfig, PredictConfig, ExportConfig]
+)
 def test_every_field_states_its_help_and_its_default(section):
     """A default of None or () means nothing to a reader, so these fields say what happens."""
     for field in dataclasses.fields(section):

@@ -65,7 +65,7 @@ def test_prefixes(name, source, path, names_file):
     assert spec.labels.raw_values == (0, 4)
 
 
-@pytest.mark.parametrize("name", ["tfds:cityscapes", "hf:someone/pictures"])
+@pytest.mark.parametrize("name", ["tfds:cifar10", "hf:someone/pictures"])
 def test_prefixed_data_sets_need_names(name):
     with pytest.raises(UserError, match=r"needs --id2label=FILE.json"):
         get_dataset_spec(name)
@@ -120,7 +120,43 @@ def test_reduced_labels_in_both_conventions(names, names_file):
 def test_reduced_labels_contradict_a_data_set_whose_first_class_is_0():
     with pytest.raises(UserError, match=r"--reduce_labels .* in shapes it is 'background'"):
         get_dataset_spec("shapes", reduce_labels=True)
-    assert get_dataset_spec("oxford_iiit_pet", reduce_labels=True).labels.raw_values == (1, 2, 3)
+
+
+@pytest.mark.parametrize("name", ["oxford_iiit_pet", "scene_parse150:1.0.0", "cityscapes"])
+def test_labels_of_the_catalog_are_not_reduced_twice(name):
+    with pytest.raises(UserError, match=f"would reduce the labels of {name} twice: .*leave it out"):
+        get_dataset_spec(name, reduce_labels=True)
+
+
+@pytest.mark.parametrize(
+    ("task", "names", "raw_values"),
+    [
+        ("foreground", ("background", "pet"), (2, 1)),
+        ("species", ("background", "cat", "dog"), (2, 4, 5)),
+    ],
+)
+def test_tasks_of_pets(task, names, raw_values):
+    labels = get_dataset_spec("oxford_iiit_pet", pet_task=task, strict_labels=True).labels
+    assert (labels.names, labels.raw_values) == (names, raw_values)
+    assert 3 in labels.known_values, "the outline is void by intent"
+
+
+def test_breeds_of_pets_are_those_of_tfds():
+    from tensorflow_datasets.datasets.oxford_iiit_pet import (
+        oxford_iiit_pet_dataset_builder as builder,
+    )
+
+    labels = get_dataset_spec("oxford_iiit_pet", pet_task="breed").labels
+    assert labels.names == ("background", *builder._LABEL_CLASSES)
+    assert labels.raw_values == (2, *range(4, 41))
+
+
+def test_cityscapes_has_the_19_classes_that_are_scored():
+    spec = get_dataset_spec("cityscapes/semantic_segmentation:1.0.0", strict_labels=True)
+    assert spec.labels.num_classes == 19
+    class_of_value = spec.labels.class_of_value
+    assert (class_of_value[7], class_of_value[33]) == (0, 18)
+    assert set(range(34)) <= set(spec.labels.known_values)
 
 
 @pytest.mark.parametrize("with_names", [False, True])

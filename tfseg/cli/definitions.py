@@ -20,6 +20,7 @@ HEADINGS = {
     sections.ModelConfig: "model",
     training_sections.TrainingConfig: "training",
     training_sections.RunConfig: "run",
+    commands.DoctorRunConfig: "run",
     commands.EvalRunConfig: "run",
     commands.PredictConfig: "prediction",
     commands.ExportConfig: "export",
@@ -29,6 +30,11 @@ HEADINGS = {
 def define_train_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines one flag for each field of the sections of `TrainConfig`."""
     _define(commands.TrainConfig, flag_values)
+
+
+def define_doctor_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one flag for each field of the sections of `DoctorConfig`."""
+    _define(commands.DoctorConfig, flag_values)
 
 
 def define_eval_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:

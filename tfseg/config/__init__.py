@@ -1,6 +1,6 @@
 """The room of configuration: every flag's meaning, default and checks, and configurations as files.
 
-Its door: the configurations of the four commands and the sections that they consist of.
+Its door: the configurations of the five commands and the sections that they consist of.
 """
 
 from tfseg import lazy_door
@@ -13,6 +13,8 @@ __getattr__ = lazy_door(
     TrainingConfig="training_sections",
     RunConfig="training_sections",
     TrainConfig="commands",
+    DoctorRunConfig="commands",
+    DoctorConfig="commands",
     EvalRunConfig="commands",
     EvalConfig="commands",
     PredictConfig="commands",

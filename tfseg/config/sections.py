@@ -27,9 +27,11 @@ class DataConfig:
 
     dataset: str = option(
         "shapes",
-        "name of the data set: shapes or oxford_iiit_pet from the catalog, tfds:NAME, "
+        "name of the data set: shapes, oxford_iiit_pet, scene_parse150 or cityscapes from the "
+        "catalog, tfds:NAME, "
         "hf:REPO_OR_PATH, or folder:PATH with images/<split>/X.jpg and annotations/<split>/X.png, "
-        "or with <split>/images/X.jpg and <split>/masks/X.png",
+        "with <split>/images/X.jpg and <split>/masks/X.png, or with images/X.jpg, masks/X.png and "
+        "the names of each split in <split>.txt",
     )
     data_dir: str | None = option(
         None,
@@ -56,6 +58,13 @@ class DataConfig:
         above=0.0,
         below=1.0,
     )
+    pet_task: str = option(
+        "trimap",
+        "classes of --dataset=oxford_iiit_pet. trimap: pet, background, outline; foreground: "
+        "background, pet; species: background, cat, dog; breed: background and 37 breeds. The "
+        "outline is void in all but trimap",
+        choices=("trimap", "foreground", "species", "breed"),
+    )
     image_key: str | None = option(
         None,
         "name of the image feature of a tfds: or hf: data set",
@@ -66,11 +75,24 @@ class DataConfig:
         "name of the mask feature of a tfds: or hf: data set",
         default_text="a usual name, such as segmentation_mask",
     )
+    image_suffix: str | None = option(
+        None,
+        "end of the names of the images of a folder: data set, e.g. _leftImg8bit.png; what stands "
+        "before it pairs them with masks",
+        default_text="any of .jpg, .jpeg, .png and .bmp",
+    )
+    mask_suffix: str | None = option(
+        None,
+        "end of the names of the masks of a folder: data set, e.g. _mask.png; they may then lie "
+        "beside the images",
+        default_text=".png",
+    )
     id2label: str | None = option(
         None,
         'JSON file of class names by raw mask value, e.g. {"0": "sky", "1": "road"}, or by colour, '
         'e.g. {"128,64,128": "road"}; REPO:FILE.json names a file on the Hugging Face Hub',
-        default_text="the catalog's names, or id2label.json in the folder of a folder: data set",
+        default_text="the catalog's names, those that a tfds: data set declares, or id2label.json "
+        "in the folder of a folder: data set",
     )
     label_map: str | None = option(
         None,
@@ -114,8 +136,17 @@ class DataConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("image_size", self.image_size)
-        self._check_hugging_face()
+        self._check_source("hf:", "dataset_config", "dataset_revision")
+        self._check_source("folder:", "image_suffix", "mask_suffix")
         self._check_eval_fraction()
+        self._check_pet_task()
+
+    def _check_pet_task(self):
+        if self.pet_task != "trimap" and self.dataset.partition(":")[0] != "oxford_iiit_pet":
+            raise UserError(
+                f"--pet_task={self.pet_task} is for --dataset=oxford_iiit_pet, received "
+                f"--dataset={self.dataset}; leave it out"
+            )
 
     def _check_eval_fraction(self):
         if self.eval_fraction is not None and not self.dataset.startswith(("hf:", "folder:")):
@@ -125,14 +156,14 @@ class DataConfig:
                 "--eval_split=train[90%:]"
             )
 
-    def _check_hugging_face(self):
-        """Refuses flags that only data sets of Hugging Face have."""
-        for name in ("dataset_config", "dataset_revision"):
+    def _check_source(self, prefix: str, *names: str):
+        """Refuses flags that only the data sets of one source have."""
+        for name in names:
             value = getattr(self, name)
-            if value is not None and not self.dataset.startswith("hf:"):
+            if value is not None and not self.dataset.startswith(prefix):
                 raise UserError(
-                    f"--{name}={value} is for hf: data sets, not for --dataset={self.dataset}; "
-                    "leave it out"
+                    f"--{name}={value} is for {prefix} data sets, not for --dataset={self.dataset};"
+                    " leave it out"
                 )
 
 

@@ -9,14 +9,17 @@ out.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
 from tfseg.data import masks
 from tfseg.data.labels import LabelSpec
+from tfseg.data.split import Split
 from tfseg.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -49,6 +52,15 @@ def naming_bad_examples() -> Iterator[None]:
 def _unescape(text: str) -> str:
     """Undoes the escapes with which TensorFlow writes quotes and other letters than ASCII."""
     return text.encode().decode("unicode_escape").encode("latin-1").decode(errors="replace")
+
+
+def map_to_classes(split: Split, labels: LabelSpec) -> Split:
+    """Returns a split of raw mask values as one of class ids, checked as it is decoded."""
+
+    def decode(record: Any) -> Example:
+        return check_example(split.decode(record), labels=labels)
+
+    return dataclasses.replace(split, decode=decode)
 
 
 def check_example(example: Example, labels: LabelSpec) -> Example:

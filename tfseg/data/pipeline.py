@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -57,6 +58,11 @@ def get_spec(data: DataConfig) -> DatasetSpec:
         strict_labels=data.strict_labels,
         label_map=data.label_map,
         instance_divisor=data.instance_divisor,
+        pet_task=data.pet_task,
+        data_dir=data.data_dir,
+        mask_key=data.mask_key,
+        image_suffix=data.image_suffix,
+        mask_suffix=data.mask_suffix,
     )
 
 
@@ -98,18 +104,32 @@ def load_split(
     Raises:
         UserError: The split cannot be read, or holds no example; see the sources.
     """
-    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
-    loaded = _load_source(spec, config, split, max_examples, part)
+    loaded = _load_source(spec, config, split, max_examples, is_held_out, config.on_bad_example)
     if not loaded.num_examples:
         raise _no_example(split)
-
-    def decode(record: Any) -> Example:
-        return bad_examples.check_example(loaded.decode(record), labels=spec.labels)
-
-    checked = dataclasses.replace(loaded, decode=decode)
+    checked = bad_examples.map_to_classes(loaded, spec.labels)
     if config.on_bad_example == "skip" and spec.source == "tfds":
         return _skip_bad(checked)
     return checked
+
+
+def open_unchecked(
+    spec: DatasetSpec,
+    config: DataConfig,
+    split: str,
+    max_examples: int | None,
+    *,
+    is_held_out: bool = False,
+) -> Split:
+    """Opens a split as `load_split` does, but keeps bad examples and decodes none.
+
+    Its masks hold raw values. A folder and a Hugging Face data set have no digest, because that
+    would read them.
+
+    Raises:
+        UserError: The split cannot be opened; see the sources.
+    """
+    return _load_source(spec, config, split, max_examples, is_held_out, "keep")
 
 
 def _skip_bad(split: Split) -> Split:
@@ -129,21 +149,20 @@ def _load_source(
     config: DataConfig,
     split: str,
     max_examples: int | None,
-    part: Part | None,
+    is_held_out: bool,
+    on_bad_example: str,
 ) -> Split:
     if spec.source == "shapes":
         from tfseg.data.sources import shapes
 
         return shapes.load(split, data_dir=config.data_dir, max_examples=max_examples)
-    checked = {
-        "part": part,
-        "max_examples": max_examples,
-        "on_bad_example": config.on_bad_example,
-    }
+    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
+    checked = {"part": part, "max_examples": max_examples, "on_bad_example": on_bad_example}
     if spec.source == "folder":
         from tfseg.data.sources import folder
 
-        return folder.load(spec.path, split, spec.labels, **checked)
+        suffixes = {"image_suffix": config.image_suffix, "mask_suffix": config.mask_suffix}
+        return folder.load(spec.path, split, spec.labels, **suffixes, **checked)
     keys = {
         "image_key": config.image_key or spec.image_key,
         "mask_key": config.mask_key or spec.mask_key,
@@ -156,6 +175,7 @@ def _load_source(
     from tfseg.data.sources import tfds
 
     options = {"data_dir": config.data_dir, "max_examples": max_examples}
+    options["object_class"] = spec.object_class
     return tfds.load(spec.path, split, spec.labels, **options, **keys)
 
 
@@ -210,13 +230,10 @@ def build_training(
     """
     num_batches = count_batches(split.num_examples, batch_size)
     records, decode, buffer_size = caching.choose_records(
-        split, config.cache, may_cache=config.data_service is None
+        split, config.cache, labels, may_cache=config.data_service is None
     )
-    prepare = functools.partial(
-        _prepare_training, config=config, preprocessing=preprocessing, labels=labels
-    )
-
-    is_mosaic = config.augmentation == "mosaic"
+    options = {"config": config, "preprocessing": preprocessing, "labels": labels}
+    prepare = functools.partial(_prepare_training, decode=decode, **options)
 
     def epoch_batches(epoch: tf.Tensor, slices: Slices) -> tf.data.Dataset:
         # This sets the seed of this function's own graph, so the order does not depend on the
@@ -224,12 +241,10 @@ def build_training(
         tf.random.set_seed(1)
         order_seed = seed + epoch * 1_000_003  # A prime keeps the seeds of two runs apart.
         order = records.shuffle(buffer_size, order_seed, reshuffle_each_iteration=False)
-
-        order = mosaic.group_records(order) if is_mosaic else order
+        order = mosaic.group_records(order) if config.augmentation == "mosaic" else order
 
         def prepare_one(position: tf.Tensor, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
-            examples = [decode(each) for each in (record if is_mosaic else (record,))]
-            return prepare(examples, tf.stack([tf.cast(order_seed, tf.int64), position]))
+            return prepare(record, tf.stack([tf.cast(order_seed, tf.int64), position]))
 
         prepared = slices.take(order, epoch).map(prepare_one, num_parallel_calls=tf.data.AUTOTUNE)
         return prepared.batch(slices.size, drop_remainder=True)
@@ -248,13 +263,16 @@ def build_training(
 
 
 def _prepare_training(
-    examples: list[Example],
+    record: Any,
     seed: tf.Tensor,
+    decode: Callable[[Any], Example],
     config: TrainDataConfig,
     preprocessing: Preprocessing,
     labels: LabelSpec,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Prepares one example, or a mosaic of several."""
+    """Prepares the example of a record, or a mosaic of the examples of several records."""
+    records = record if config.augmentation == "mosaic" else (record,)
+    examples = [decode(each) for each in records]
     if config.augmentation in ("none", "flip", "basic"):
         image, mask = _prepare_whole(examples[0], seed, config, preprocessing)
         return preprocessing.normalize(image), mask

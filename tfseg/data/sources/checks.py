@@ -9,7 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +24,17 @@ _THREADS = 8
 
 
 class EncodedExample(NamedTuple):
-    """An image and its mask as their files hold them, with the names that messages use."""
+    """An image and its mask before they are decoded, with the names that messages use.
 
-    image: bytes
-    mask: bytes
+    Attributes:
+        image: The content of the file; pixels uint8 `[height, width, 3]` if there is no file.
+        mask: The content of the file; raw values int32 `[height, width]` if there is no file.
+        image_name: Name of the image.
+        mask_name: Name of the mask.
+    """
+
+    image: bytes | np.ndarray
+    mask: bytes | np.ndarray
     image_name: str
     mask_name: str
 
@@ -59,18 +66,21 @@ def find_usable(
         count: Number of examples; positions run from 0 to `count - 1`.
         labels: Classes, for the strict check of mask values.
         split: Name of the split, for messages.
-        on_bad_example: `error`, or `skip` to log bad examples and leave them out.
+        on_bad_example: `error`, `skip` to log bad examples and leave them out, or `keep` to check
+            nothing: all positions are returned, without a digest.
 
     Raises:
         UserError: An example is bad and `on_bad_example` is `error`, or no example is left.
     """
+    if on_bad_example == "keep":
+        return Usable(list(range(count)), "")
 
     def check(index: int) -> tuple[str | None, bytes]:
         try:
             example = read(index)
         except OSError as error:
             return f"an example of split {split} cannot be read ({error})", b""
-        return find_fault(example, labels), _hash_example(example)
+        return find_fault(example, labels), hash_example(example)
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         checked = list(threads.map(check, range(count)))
@@ -81,8 +91,7 @@ def find_usable(
     if len(faults) == count:
         raise UserError(f"split {split} has no usable example: {(faults or ['it is empty'])[0]}")
     good = [(index, digest) for index, (fault, digest) in enumerate(checked) if not fault]
-    digest = hashlib.sha256(b"".join(digest for _, digest in good)).hexdigest()
-    return Usable([index for index, _ in good], digest)
+    return Usable([index for index, _ in good], join_hashes(digest for _, digest in good))
 
 
 def find_fault(example: EncodedExample, labels: LabelSpec) -> str | None:
@@ -117,7 +126,13 @@ def and_others(items: Sequence) -> str:
     return f" (and {len(items) - 1} more)" if len(items) > 1 else ""
 
 
-def _hash_example(example: EncodedExample) -> bytes:
+def join_hashes(hashes: Iterable[bytes]) -> str:
+    """Returns the digest of a split, as hexadecimal digits, from those of its good examples."""
+    return hashlib.sha256(b"".join(hashes)).hexdigest()
+
+
+def hash_example(example: EncodedExample) -> bytes:
+    """Returns the SHA-256 of an example's encoded image and mask."""
     parts = (hashlib.sha256(part).digest() for part in (example.image, example.mask))
     return hashlib.sha256(b"".join(parts)).digest()
 

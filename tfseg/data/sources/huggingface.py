@@ -21,6 +21,7 @@ The generator reads one row after the other; a call per index is simpler than on
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,6 +32,7 @@ from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor
 from tfseg.data.sources import checks, huggingface_cells, huggingface_tables
 from tfseg.data.sources.checks import EncodedExample
+from tfseg.data.sources.huggingface_cells import Cells
 from tfseg.data.split import Part, Split
 from tfseg.errors import UserError
 
@@ -65,7 +67,8 @@ def load(
         part: Use only this part of the split; None for all of it. `datasets` divides the split, by
             `train_test_split` with seed 0, and `test` is the part held out.
         max_examples: Use only the first so many examples.
-        on_bad_example: `error`, or `skip` to log bad examples and leave them out.
+        on_bad_example: `error`, `skip` to log bad examples and leave them out, or `keep` to open
+            all of them unchecked.
 
     Returns:
         Examples with raw mask values, named `<split>_<index>`; the index counts the rows of the
@@ -78,15 +81,18 @@ def load(
     table = huggingface_tables.open_table(path, split, config_name=config_name, revision=revision)
     keys = huggingface_cells.find_columns(table.features, image_key, mask_key, path)
     folders = huggingface_tables.own_folders(path)
-    images, masks = (huggingface_cells.Cells(table.data.column(key), path, folders) for key in keys)
+    images, masks = (Cells(table.data.column(key), path, folders) for key in keys)
     rows = _choose_rows(len(table), part, f"hf:{path}, split {split}")[:max_examples]
 
-    def read(position: int) -> EncodedExample:
-        index = rows[position]
-        names = [f"{key} of {split}_{index}" for key in keys]
-        return EncodedExample(images.read(index, names[0]), masks.read(index, names[1]), *names)
-
-    usable = checks.find_usable(read, len(rows), labels, split=split, on_bad_example=on_bad_example)
+    columns = dict(zip(keys, (images, masks), strict=True))
+    read = functools.partial(_read_row, columns=columns, split=split)
+    usable = checks.find_usable(
+        lambda position: read(rows[position]),
+        len(rows),
+        labels,
+        split=split,
+        on_bad_example=on_bad_example,
+    )
     indices = np.array([rows[position] for position in usable.indices], np.int64)
 
     def read_bytes(index: np.ndarray) -> tuple[bytes, bytes]:
@@ -103,7 +109,13 @@ def load(
         }
 
     records = tf.data.Dataset.from_tensor_slices(indices)
-    return Split(split, records, len(indices), usable.digest, decode)
+    return Split(split, records, len(indices), usable.digest, decode, read)
+
+
+def _read_row(index: int, columns: dict[str, Cells], split: str) -> EncodedExample:
+    names = [f"{key} of {split}_{index}" for key in columns]
+    cells = (column.read(index, name) for column, name in zip(columns.values(), names, strict=True))
+    return EncodedExample(*cells, *names)
 
 
 def _choose_rows(count: int, part: Part | None, source: str) -> Sequence[int]:
