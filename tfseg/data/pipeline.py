@@ -14,23 +14,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from tfseg.config.sections import DataConfig, TrainDataConfig, factor_range
+from tfseg.config.sections import DataConfig
+from tfseg.config.train_data_section import TrainDataConfig
 from tfseg.data import (
-    augmentation,
     bad_examples,
     caching,
     catalog,
-    cutout,
     data_service,
-    masks,
     mosaic,
-    rand_augment,
-    transforms,
+    training_examples,
 )
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
@@ -161,8 +157,9 @@ def _load_source(
     if spec.source == "folder":
         from tfseg.data.sources import folder
 
-        suffixes = {"image_suffix": config.image_suffix, "mask_suffix": config.mask_suffix}
-        return folder.load(spec.path, split, spec.labels, **suffixes, **checked)
+        names = ("image_suffix", "mask_suffix", "segments_info")
+        own = {name: getattr(config, name) for name in names}
+        return folder.load(spec.path, split, spec.labels, **own, **checked)
     keys = {
         "image_key": config.image_key or spec.image_key,
         "mask_key": config.mask_key or spec.mask_key,
@@ -233,7 +230,7 @@ def build_training(
         split, config.cache, labels, may_cache=config.data_service is None
     )
     options = {"config": config, "preprocessing": preprocessing, "labels": labels}
-    prepare = functools.partial(_prepare_training, decode=decode, **options)
+    prepare = functools.partial(training_examples.prepare, decode=decode, **options)
 
     def epoch_batches(epoch: tf.Tensor, slices: Slices) -> tf.data.Dataset:
         # This sets the seed of this function's own graph, so the order does not depend on the
@@ -260,73 +257,3 @@ def build_training(
     # is another batch.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     return batches.apply(endless).prefetch(tf.data.AUTOTUNE)
-
-
-def _prepare_training(
-    record: Any,
-    seed: tf.Tensor,
-    decode: Callable[[Any], Example],
-    config: TrainDataConfig,
-    preprocessing: Preprocessing,
-    labels: LabelSpec,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Prepares the example of a record, or a mosaic of the examples of several records."""
-    records = record if config.augmentation == "mosaic" else (record,)
-    examples = [decode(each) for each in records]
-    if config.augmentation in ("none", "flip", "basic"):
-        image, mask = _prepare_whole(examples[0], seed, config, preprocessing)
-        return preprocessing.normalize(image), mask
-    image, mask = _prepare_crop(examples, seed, config, preprocessing.image_size, labels)
-    image = preprocessing.normalize(image)
-    # Beyond the image the model sees the mean colour, which normalisation maps to zero.
-    return tf.where(tf.math.is_nan(image), 0.0, image), mask
-
-
-def _prepare_whole(
-    example: Example, seed: tf.Tensor, config: TrainDataConfig, preprocessing: Preprocessing
-) -> tuple[tf.Tensor, tf.Tensor]:
-    image = preprocessing.resize(example["image"])
-    mask = masks.resize_mask(example["mask"], preprocessing.image_size)
-    if config.augmentation != "none":
-        image, mask = augmentation.random_flip(image, mask, seed)
-    if config.augmentation == "basic":
-        colors_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        image = augmentation.random_colors(image, colors_seed, **_color_ranges(config))
-    return image, mask
-
-
-def _prepare_crop(
-    examples: list[Example],
-    seed: tf.Tensor,
-    config: TrainDataConfig,
-    size: tuple[int, int],
-    labels: LabelSpec,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    crop_size, void = config.crop_size or size, labels.ignore_index
-    crop = functools.partial(
-        augmentation.augment,
-        base_size=size,
-        random_scale=config.random_scale,
-        ignore_index=void,
-        max_class_share=config.max_class_share,
-        **_color_ranges(config),
-    )
-    pairs = [(transforms.to_unit_range(each["image"]), each["mask"]) for each in examples]
-    if config.augmentation == "mosaic":
-        return mosaic.mosaic(pairs, seed, size=crop_size, crop=crop)
-    image, mask = crop(*pairs[0], seed, crop_size=crop_size)
-    further_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-    if config.augmentation == "rand_augment":
-        return rand_augment.rand_augment(image, mask, further_seed, ignore_index=void)
-    if config.augmentation == "cutout":
-        image = cutout.cutout(image, further_seed)
-    return image, mask
-
-
-def _color_ranges(config: TrainDataConfig) -> dict[str, Any]:
-    return {
-        "brightness": config.brightness,
-        "contrast": factor_range(config.contrast),
-        "saturation": factor_range(config.saturation),
-        "hue": config.hue,
-    }

@@ -104,7 +104,7 @@ def inspect(
     try:
         encoded = _read(record, read, found)
         image = _decode_image(encoded.image, found)
-        mask = _decode_mask(encoded.mask, labels, found)
+        mask = _decode_mask(encoded, labels, found)
         _compare_sizes(mask, found)
     except _Unusable as stop:
         found.fault = stop.args[0]
@@ -176,14 +176,15 @@ def _note_format(kind: str | None, name: str, found: Inspected) -> None:
         found.notes.append(Fault("format", name, text))
 
 
-def _decode_mask(data: Any, labels: LabelSpec, found: Inspected) -> np.ndarray:
+def _decode_mask(encoded: EncodedExample, labels: LabelSpec, found: Inspected) -> np.ndarray:
+    data = encoded.mask
     if not isinstance(data, bytes):
         return data
     name = found.mask_name
     if not data:
         raise _Unusable(Fault("empty", name, f"{name} is empty (0 bytes)"))
     try:
-        mask = masks.decode_mask(data, labels)
+        mask = checks.raw_values(encoded, labels)
     except masks.MaskError as error:
         text = f"{name} cannot be read as a mask ({error})"
         raise _Unusable(Fault("mask", name, text)) from error
