@@ -144,8 +144,8 @@ def _decode_image(data: Any, found: Inspected) -> np.ndarray:
     try:
         image = decode_image(data).numpy()
     except ImageError as error:
-        word = f"is a damaged or truncated {kind}" if kind else "is no picture"
-        text = f"{found.name} {word} ({error})"
+        reason = f"is a damaged or truncated {kind}" if kind else f"cannot be decoded ({error})"
+        text = f"{found.name} {reason}"
         raise _Unusable(Fault("unreadable", found.name, text)) from error
     except tf.errors.OpError as error:  # for instance more memory than there is
         text = f"{found.name} cannot be decoded ({type(error).__name__})"
