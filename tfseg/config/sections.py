@@ -30,7 +30,8 @@ class DataConfig:
         "name of the data set: shapes, oxford_iiit_pet, scene_parse150 or cityscapes from the "
         "catalog, tfds:NAME, "
         "hf:REPO_OR_PATH, or folder:PATH with images/<split>/X.jpg and annotations/<split>/X.png, "
-        "or with <split>/images/X.jpg and <split>/masks/X.png",
+        "with <split>/images/X.jpg and <split>/masks/X.png, or with images/X.jpg, masks/X.png and "
+        "the names of each split in <split>.txt",
     )
     data_dir: str | None = option(
         None,
@@ -73,6 +74,18 @@ class DataConfig:
         None,
         "name of the mask feature of a tfds: or hf: data set",
         default_text="a usual name, such as segmentation_mask",
+    )
+    image_suffix: str | None = option(
+        None,
+        "end of the names of the images of a folder: data set, e.g. _leftImg8bit.png; what stands "
+        "before it pairs them with masks",
+        default_text="any of .jpg, .jpeg, .png and .bmp",
+    )
+    mask_suffix: str | None = option(
+        None,
+        "end of the names of the masks of a folder: data set, e.g. _mask.png; they may then lie "
+        "beside the images",
+        default_text=".png",
     )
     id2label: str | None = option(
         None,
@@ -123,7 +136,8 @@ class DataConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("image_size", self.image_size)
-        self._check_hugging_face()
+        self._check_source("hf:", "dataset_config", "dataset_revision")
+        self._check_source("folder:", "image_suffix", "mask_suffix")
         self._check_eval_fraction()
         self._check_pet_task()
 
@@ -142,14 +156,14 @@ class DataConfig:
                 "--eval_split=train[90%:]"
             )
 
-    def _check_hugging_face(self):
-        """Refuses flags that only data sets of Hugging Face have."""
-        for name in ("dataset_config", "dataset_revision"):
+    def _check_source(self, prefix: str, *names: str):
+        """Refuses flags that only the data sets of one source have."""
+        for name in names:
             value = getattr(self, name)
-            if value is not None and not self.dataset.startswith("hf:"):
+            if value is not None and not self.dataset.startswith(prefix):
                 raise UserError(
-                    f"--{name}={value} is for hf: data sets, not for --dataset={self.dataset}; "
-                    "leave it out"
+                    f"--{name}={value} is for {prefix} data sets, not for --dataset={self.dataset};"
+                    " leave it out"
                 )
 
 

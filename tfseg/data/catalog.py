@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 from etils import epath
 
-from tfseg.data import class_names, folder_layouts, label_files
+from tfseg.data import class_names, label_files
 from tfseg.data import labels as labels_lib
+from tfseg.data.folder_layouts import FolderLayout
 from tfseg.data.labels import LabelSpec, ObjectClass
 from tfseg.data.sources import shapes_drawing
 from tfseg.errors import UserError, nearest_name
@@ -127,6 +127,8 @@ def get_dataset_spec(
     pet_task: str = "trimap",
     data_dir: str | None = None,
     mask_key: str | None = None,
+    image_suffix: str | None = None,
+    mask_suffix: str | None = None,
 ) -> DatasetSpec:
     """Returns the facts about a data set.
 
@@ -143,6 +145,8 @@ def get_dataset_spec(
         pet_task: Which classes oxford_iiit_pet has, see --pet_task.
         data_dir: Folder in which TFDS finds data sets, for the names that `tfds:NAME` declares.
         mask_key: Mask feature of `tfds:NAME`; None if the source finds it.
+        image_suffix: End of the names of the images in `folder:PATH`, see `FolderLayout`.
+        mask_suffix: End of the names of the masks there.
 
     Raises:
         UserError: The name is unknown, a folder is missing, or the classes are not known.
@@ -154,7 +158,9 @@ def get_dataset_spec(
     }
     try:
         spec = _named_spec(dataset, pet_task)
-        spec = spec or _prefixed_spec(dataset, id2label, options, data_dir, mask_key)
+        spec = spec or _prefixed_spec(
+            dataset, id2label, options, (data_dir, mask_key), (image_suffix, mask_suffix)
+        )
         labels = spec.labels
         if id2label is not None:
             labels = label_files.read_id2label(id2label, **options)
@@ -224,8 +230,8 @@ def _prefixed_spec(
     dataset: str,
     id2label: str | None,
     options: dict[str, Any],
-    data_dir: str | None,
-    mask_key: str | None,
+    tfds_source: tuple[str | None, str | None],
+    suffixes: tuple[str | None, str | None],
 ) -> DatasetSpec:
     prefix, _, path = dataset.partition(":")
     if prefix not in _PREFIXES or not path:
@@ -235,8 +241,9 @@ def _prefixed_spec(
             f"(allowed: {', '.join(allowed)})"
         )
     if prefix == "folder":
-        return _folder_spec(dataset, path, id2label, options)
-    names = () if id2label or prefix != "tfds" else _declared_names(path, data_dir, mask_key)
+        layout = FolderLayout(epath.Path(path).expanduser(), *suffixes)
+        return _folder_spec(dataset, layout, id2label, options)
+    names = () if id2label or prefix != "tfds" else _declared_names(path, *tfds_source)
     if id2label is None and not names:
         raise NoClassNames(
             f"--dataset={dataset} needs --id2label=FILE.json: a JSON object of class names by raw "
@@ -253,15 +260,15 @@ def _declared_names(path: str, data_dir: str | None, mask_key: str | None) -> tu
 
 
 def _folder_spec(
-    dataset: str, path: str, id2label: str | None, options: dict[str, Any]
+    dataset: str, layout: FolderLayout, id2label: str | None, options: dict[str, Any]
 ) -> DatasetSpec:
-    folder = epath.Path(path).expanduser()
-    splits = folder_layouts.find_splits(folder)
+    folder = layout.root
+    splits = layout.find_splits()
     if not splits:
         raise UserError(
             f"--dataset={dataset}: {'no split in' if folder.is_dir() else 'no folder'} {folder}; "
-            "expected images/<split>/X.jpg with annotations/<split>/X.png, or <split>/images/X.jpg "
-            "with <split>/masks/X.png"
+            "expected images/<split>/X.jpg with annotations/<split>/X.png, <split>/images/X.jpg "
+            "with <split>/masks/X.png, or X.jpg beside X_mask.png with --mask_suffix=_mask.png"
         )
     eval_split = next((name for name in ("val", "validation", "test") if name in splits), "val")
     train_split = "training" if "training" in splits and "train" not in splits else "train"
@@ -269,35 +276,7 @@ def _folder_spec(
     if id2label or epath.Path(names_file).exists():
         labels = label_files.read_id2label(names_file, **options)
     else:
-        labels = _labels_from_masks(
-            folder_layouts.split_folders(folder, train_split).masks, **options
-        )
+        folders = layout.find_folders(train_split)
+        masks = list(layout.list_masks(folders).values())
+        labels = label_files.labels_from_masks(folders.masks, masks, **options)
     return DatasetSpec(dataset, "folder", str(folder), labels, train_split, eval_split)
-
-
-def _labels_from_masks(
-    folder: epath.Path, *, reduce_labels: bool, ignore_index: int, instance_divisor: int
-) -> LabelSpec:
-    """Makes a class of each value in the training masks, except `ignore_index` and a reduced 0."""
-    from tfseg.data import masks  # Imported here because it loads TensorFlow, which takes seconds.
-
-    pixels = LabelSpec(("unknown",), instance_divisor=instance_divisor)
-    values: set[int] = set()
-    fault = "it holds no masks"
-    for path in masks.list_masks(folder) if folder.is_dir() else ():
-        try:
-            values.update(np.unique(masks.decode_mask(path.read_bytes(), pixels)).tolist())
-        except (OSError, masks.MaskError) as error:
-            # Reading the split decides whether a bad mask stops the run or is skipped.
-            fault = f"{path} cannot be read as a mask ({error})"
-    values -= {ignore_index, *([0] if reduce_labels else [])}
-    if len(values) == 1:
-        fault = f"besides void (--ignore_index={ignore_index}), {min(values)} is their only value"
-    if len(values) < 2:
-        raise UserError(
-            f"--dataset=folder: no classes can be taken from the masks of {folder}: {fault}; "
-            "name them with --id2label=FILE.json"
-        )
-    ordered = sorted(values)
-    names = tuple(f"class_{value}" for value in ordered)
-    return LabelSpec(names, tuple(ordered), ignore_index=ignore_index)

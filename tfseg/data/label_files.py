@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from etils import epath
 
 from tfseg import network
@@ -189,3 +191,47 @@ def _merge(
         )
     except ValueError as error:
         raise UserError(f"--label_map={path}: {error}") from error
+
+
+def labels_from_masks(
+    folder: epath.Path,
+    paths: Sequence[epath.Path],
+    *,
+    reduce_labels: bool,
+    ignore_index: int,
+    instance_divisor: int,
+) -> LabelSpec:
+    """Makes a class of each value in the training masks, except `ignore_index` and a reduced 0.
+
+    Args:
+        folder: Folder of the masks, for messages.
+        paths: The masks.
+        reduce_labels: Whether raw value 0 is void.
+        ignore_index: Raw value that is void.
+        instance_divisor: By what a pixel is divided to give the raw value.
+
+    Raises:
+        UserError: The masks have fewer than two values.
+    """
+    from tfseg.data import masks  # Imported here because it loads TensorFlow, which takes seconds.
+
+    pixels = LabelSpec(("unknown",), instance_divisor=instance_divisor)
+    values: set[int] = set()
+    fault = "it holds no masks"
+    for path in paths:
+        try:
+            values.update(np.unique(masks.decode_mask(path.read_bytes(), pixels)).tolist())
+        except (OSError, masks.MaskError) as error:
+            # Reading the split decides whether a bad mask stops the run or is skipped.
+            fault = f"{path} cannot be read as a mask ({error})"
+    values -= {ignore_index, *([0] if reduce_labels else [])}
+    if len(values) == 1:
+        fault = f"besides void (--ignore_index={ignore_index}), {min(values)} is their only value"
+    if len(values) < 2:
+        raise UserError(
+            f"--dataset=folder: no classes can be taken from the masks of {folder}: {fault}; "
+            "name them with --id2label=FILE.json"
+        )
+    ordered = sorted(values)
+    names = tuple(f"class_{value}" for value in ordered)
+    return LabelSpec(names, tuple(ordered), ignore_index=ignore_index)

@@ -8,22 +8,13 @@ import zlib
 
 import numpy as np
 import tensorflow as tf
-from etils import epath
 from PIL import Image, UnidentifiedImageError
 
-from tfseg.data import images
 from tfseg.data.labels import LabelSpec
-
-MASK_SUFFIXES = (".png",)  # lossless; JPEG would change the values
 
 
 class MaskError(ValueError):
     """Bytes that cannot be read as a mask; the message is the reason, without a name."""
-
-
-def list_masks(folder: epath.Path) -> list[epath.Path]:
-    """Returns the mask files of a folder, sorted by name; it does not search subfolders."""
-    return images.list_files(folder, MASK_SUFFIXES)
 
 
 def decode_mask(data: bytes, labels: LabelSpec | None = None) -> np.ndarray:

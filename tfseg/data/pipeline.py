@@ -58,6 +58,8 @@ def get_spec(data: DataConfig) -> DatasetSpec:
         pet_task=data.pet_task,
         data_dir=data.data_dir,
         mask_key=data.mask_key,
+        image_suffix=data.image_suffix,
+        mask_suffix=data.mask_suffix,
     )
 
 
@@ -156,7 +158,8 @@ def _load_source(
     if spec.source == "folder":
         from tfseg.data.sources import folder
 
-        return folder.load(spec.path, split, spec.labels, **checked)
+        suffixes = {"image_suffix": config.image_suffix, "mask_suffix": config.mask_suffix}
+        return folder.load(spec.path, split, spec.labels, **suffixes, **checked)
     keys = {
         "image_key": config.image_key or spec.image_key,
         "mask_key": config.mask_key or spec.mask_key,
@@ -224,7 +227,7 @@ def build_training(
     """
     num_batches = count_batches(split.num_examples, batch_size)
     records, decode, buffer_size = caching.choose_records(
-        split, config.cache, may_cache=config.data_service is None
+        split, config.cache, labels, may_cache=config.data_service is None
     )
     prepare = functools.partial(
         _prepare_training, config=config, preprocessing=preprocessing, labels=labels

@@ -11,9 +11,10 @@ import tensorflow as tf
 from etils import epath
 
 from tfseg.data import folder_layouts
-from tfseg.data.images import IMAGE_SUFFIXES, decode_image, list_images
+from tfseg.data.folder_layouts import FolderLayout, SplitFolders
+from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec
-from tfseg.data.masks import decode_mask_tensor, list_masks
+from tfseg.data.masks import decode_mask_tensor
 from tfseg.data.sources import checks
 from tfseg.data.sources.checks import EncodedExample
 from tfseg.data.split import Part, Split
@@ -34,6 +35,8 @@ def load(
     split: str,
     labels: LabelSpec,
     *,
+    image_suffix: str | None = None,
+    mask_suffix: str | None = None,
     part: Part | None = None,
     max_examples: int | None = None,
     on_bad_example: str = "error",
@@ -46,6 +49,8 @@ def load(
         path: Folder of the data set.
         split: Name of the split, see `folder_layouts`.
         labels: Classes, for the strict check of mask values.
+        image_suffix: End of the names of the images, see `FolderLayout`.
+        mask_suffix: End of the names of the masks.
         part: Which of two parts of the split is meant. The name of an image decides to which it
             belongs, so no image changes sides when others are added.
         max_examples: Use only the first so many pairs, by name.
@@ -58,7 +63,8 @@ def load(
     Raises:
         UserError: A folder is missing or empty, an image has no mask, or a pair is bad.
     """
-    pairs = find_pairs(epath.Path(path), split, on_bad_example)
+    layout = FolderLayout(epath.Path(path), image_suffix, mask_suffix)
+    pairs = find_pairs(layout, split, on_bad_example)
     if part is not None:
         pairs = _choose_part(pairs, part, f"folder:{path}, split {split}")
     pairs = pairs[:max_examples]
@@ -77,34 +83,58 @@ def load(
     return Split(split, paths, len(pairs), usable.digest, decode, _read_record)
 
 
-def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") -> list[Pair]:
-    """Pairs images and masks by stem, sorted by name.
+def find_pairs(layout: FolderLayout, split: str, on_bad_example: str = "error") -> list[Pair]:
+    """Pairs images and masks by name, sorted by the path of the image.
 
     Raises:
-        UserError: A folder is missing or empty, or an image has no mask.
+        UserError: A folder is missing or empty, an image has no mask, or the list of the split
+            names an image that is not there.
     """
-    images, masks = folder_layouts.split_folders(folder, split)
-    for part in (images, masks):
+    folders = _find_folders(layout, split)
+    images = layout.list_images(folders)
+    if not images:
+        suffixes = layout.image_suffix or ", ".join(folder_layouts.IMAGE_SUFFIXES)
+        raise UserError(f"{folders.images} holds no image ({suffixes}); see --image_suffix")
+    chosen = _read_list(folders.list_file, images, on_bad_example) if folders.list_file else images
+    masks = layout.list_masks(folders)
+    without = [name for name in chosen if name not in masks]
+    if without and on_bad_example == "error":
+        raise UserError(
+            f"{images[without[0]]} has no mask {layout.expected_mask(folders, without[0])}"
+            f"{checks.and_others(without)}; add it, remove the image, set --mask_suffix, or "
+            "--on_bad_example=skip"
+        )
+    if on_bad_example == "keep":
+        masks |= {name: layout.expected_mask(folders, name) for name in without}
+        without = []
+    for name in without:
+        _logger.warning("skipped %s: no mask", images[name])
+    return [Pair(images[name], masks[name]) for name in chosen if name in masks]
+
+
+def _find_folders(layout: FolderLayout, split: str) -> SplitFolders:
+    folders = layout.find_folders(split)
+    for part in (folders.images, folders.masks):
         if not part.is_dir():
-            known = ", ".join(folder_layouts.find_splits(folder)) or "none"
+            known = ", ".join(layout.find_splits()) or "none"
             raise UserError(
                 f"no folder {part}; splits there: {known} (--train_split, --eval_split)"
             )
-    found = list_images(images)
-    if not found:
-        raise UserError(f"{images} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    by_stem = {path.stem: path for path in list_masks(masks)}
-    without = [path for path in found if path.stem not in by_stem]
-    if without and on_bad_example == "error":
+    return folders
+
+
+def _read_list(
+    list_file: epath.Path, images: dict[str, epath.Path], on_bad_example: str
+) -> list[str]:
+    names, unknown = folder_layouts.read_list(list_file, images)
+    if unknown and on_bad_example == "error":
         raise UserError(
-            f"{without[0]} has no mask {masks / (without[0].stem + '.png')}"
-            f"{checks.and_others(without)}; add it, remove the image, or --on_bad_example=skip"
+            f"{list_file} lists {unknown[0]!r}{checks.and_others(unknown)}, but there is no such "
+            "image; add it, remove the line, or --on_bad_example=skip"
         )
-    if on_bad_example == "keep":
-        return [Pair(path, by_stem.get(path.stem, masks / f"{path.stem}.png")) for path in found]
-    for path in without:
-        _logger.warning("skipped %s: no mask", path)
-    return [Pair(path, by_stem[path.stem]) for path in found if path.stem in by_stem]
+    for line in unknown:
+        _logger.warning("skipped %r of %s: no image", line, list_file)
+    return names
 
 
 def _choose_part(pairs: list[Pair], part: Part, source: str) -> list[Pair]:
