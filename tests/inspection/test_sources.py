@@ -96,7 +96,7 @@ def test_a_bad_row_and_a_row_without_its_file_are_named(tmp_path, examine, names
     assert kinds(report) == {"mask", "missing"}
     text = json.dumps(report["findings"])
     assert "mask of train_1 cannot be read as a mask" in text
-    assert f"train_2: there is no file {tmp_path}/hf/gone.png" in text
+    assert f"train_2 needs {tmp_path}/hf/gone.png, which is missing" in text
 
 
 def test_a_row_that_names_a_file_outside_the_data_set_is_refused(tmp_path, examine, names):
@@ -156,6 +156,25 @@ def test_colours_without_a_name_are_written_as_colours(folder, examine, names, t
     assert "value 1,2,3 has no name: 24 pixels in 1 mask" in text
     template = json.loads((tmp_path / "doctor" / "id2label.json").read_text())
     assert list(template) == ["0,0,0", "128,64,0", "1,2,3"]
+
+
+def test_a_list_that_names_a_missing_image(tmp_path, examine, names):
+    """A training stops there, so the data are not fit."""
+    (tmp_path / "voc" / "images").mkdir(parents=True)
+    (tmp_path / "voc" / "masks").mkdir()
+    for seed, name in enumerate("abc"):
+        image = np.random.default_rng(seed).integers(0, 256, (8, 12, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / "voc" / "images" / f"{name}.jpg")
+        Image.fromarray(stripes(0, 1)).save(tmp_path / "voc" / "masks" / f"{name}.png")
+    (tmp_path / "voc" / "train.txt").write_text("a\nb\ngone\n")
+    (tmp_path / "voc" / "val.txt").write_text("c\n")
+    data = {"dataset": f"folder:{tmp_path}/voc", "id2label": names({"0": "sky", "1": "road"})}
+    report = examine(**data)
+    assert kinds(report) == {"missing"}
+    assert f"{tmp_path}/voc/images/gone does not exist" in report["verdict"]
+    report = examine(**data, on_bad_example="skip")
+    digest = digest_of_training("train", **data, on_bad_example="skip")
+    assert (kinds(report), report["splits"]["train"]["digest"]) == (set(), digest)
 
 
 def test_panoptic_values_are_divided(folder, examine, names):

@@ -122,7 +122,9 @@ def _read(record: Any, read: Callable[[Any], EncodedExample], found: Inspected) 
     try:
         encoded = read(record)
     except FileNotFoundError as error:
-        text = f"{found.name}: there is no file {error.filename or error}"
+        missing = error.filename or found.name
+        reason = "does not exist" if missing == found.name else f"needs {missing}, which is missing"
+        text = f"{found.name} {reason}"
         raise _Unusable(Fault("missing", found.name, text)) from error
     except (tf.errors.OpError, OSError) as error:
         reason = _TENSORFLOW_WORDS.sub("", " ".join(str(error).split()))
