@@ -7,6 +7,7 @@ from tests.inspection.splits import encoded_png, read_record
 from tfseg.data.labels import LabelSpec
 from tfseg.data.sources import shapes
 from tfseg.data.split import Split
+from tfseg.inspection import scan as scan_lib
 from tfseg.inspection.scan import scan_split
 
 LABELS = LabelSpec(("sky", "road"))
@@ -30,6 +31,16 @@ def test_pixels_need_no_file():
     assert found.value_example == {0: "mask of a", 70_000: "mask of b"}
     assert found.class_images.tolist() == [2, 0]
     assert found.class_support.tolist() == [1200, 0]
+
+
+def test_only_so_many_values_are_kept(monkeypatch):
+    monkeypatch.setattr(scan_lib, "_MAX_VALUES", 5)
+    mask = np.arange(12, dtype=np.int32).reshape(1, 3, 4)
+    images = np.zeros((1, 3, 4, 3), np.uint8)
+    records = tf.data.Dataset.from_tensor_slices({"image": images, "mask": mask, "name": ["a"]})
+    found = scan(Split("train", records, 1, "digest", read=read_record))
+    assert found.value_pixels == dict.fromkeys(range(5), 1)
+    assert found.class_pixels.tolist() == [1, 1]
 
 
 def test_a_split_of_tfds(tmp_path):
