@@ -167,7 +167,7 @@ class DataConfig:
                 )
 
 
-_CROP_FIELDS = ("crop_size", "random_scale")
+_CROP_FIELDS = ("crop_size", "random_scale", "max_class_share")
 _COLOR_FIELDS = ("brightness", "contrast", "saturation", "hue")
 # Which fields an augmentation does not read; the others read all of them.
 _UNUSED_FIELDS = {
@@ -192,15 +192,24 @@ class TrainDataConfig:
         None,
         "random changes of the training images. standard: scale, crop, horizontal flip and "
         "colours; rand_augment: standard and two random operations of RandAugment, which rotate, "
-        "shear or move image and mask, or change colours; basic: horizontal flip and colours; "
-        "flip: horizontal flip only; none: no change",
+        "shear or move image and mask, or change colours; mosaic: standard crops of four images "
+        "side by side in one, each example with the three that follow it; cutout: standard, and "
+        "the image loses a rectangle whose classes the mask keeps; basic: horizontal flip and "
+        "colours; flip: horizontal flip only; none: no change",
         default_text="the data set's own (shapes: flip, all others: standard)",
-        choices=("standard", "rand_augment", "basic", "flip", "none"),
+        choices=("standard", "rand_augment", "mosaic", "cutout", "basic", "flip", "none"),
     )
     random_scale: tuple[float, float] = option(
         (0.5, 2.0),
         "range of the random scale factor before the crop, as smallest,largest",
         above=0.0,
+    )
+    max_class_share: float = option(
+        0.75,
+        "largest share of one class in a random crop; up to 10 crops of an image are tried until "
+        "none has more, and 1 tries one",
+        above=0.0,
+        maximum=1.0,
     )
     brightness: float = option(
         0.2, "maximum change of brightness, for pixel values in [0, 1]", minimum=0.0, maximum=1.0

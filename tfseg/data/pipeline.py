@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -24,8 +25,10 @@ from tfseg.data import (
     bad_examples,
     caching,
     catalog,
+    cutout,
     data_service,
     masks,
+    mosaic,
     rand_augment,
     transforms,
 )
@@ -229,9 +232,8 @@ def build_training(
     records, decode, buffer_size = caching.choose_records(
         split, config.cache, labels, may_cache=config.data_service is None
     )
-    prepare = functools.partial(
-        _prepare_training, config=config, preprocessing=preprocessing, labels=labels
-    )
+    options = {"config": config, "preprocessing": preprocessing, "labels": labels}
+    prepare = functools.partial(_prepare_training, decode=decode, **options)
 
     def epoch_batches(epoch: tf.Tensor, slices: Slices) -> tf.data.Dataset:
         # This sets the seed of this function's own graph, so the order does not depend on the
@@ -239,9 +241,10 @@ def build_training(
         tf.random.set_seed(1)
         order_seed = seed + epoch * 1_000_003  # A prime keeps the seeds of two runs apart.
         order = records.shuffle(buffer_size, order_seed, reshuffle_each_iteration=False)
+        order = mosaic.group_records(order) if config.augmentation == "mosaic" else order
 
         def prepare_one(position: tf.Tensor, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
-            return prepare(decode(record), tf.stack([tf.cast(order_seed, tf.int64), position]))
+            return prepare(record, tf.stack([tf.cast(order_seed, tf.int64), position]))
 
         prepared = slices.take(order, epoch).map(prepare_one, num_parallel_calls=tf.data.AUTOTUNE)
         return prepared.batch(slices.size, drop_remainder=True)
@@ -260,17 +263,20 @@ def build_training(
 
 
 def _prepare_training(
-    example: Example,
+    record: Any,
     seed: tf.Tensor,
+    decode: Callable[[Any], Example],
     config: TrainDataConfig,
     preprocessing: Preprocessing,
     labels: LabelSpec,
 ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Prepares the example of a record, or a mosaic of the examples of several records."""
+    records = record if config.augmentation == "mosaic" else (record,)
+    examples = [decode(each) for each in records]
     if config.augmentation in ("none", "flip", "basic"):
-        image, mask = _prepare_whole(example, seed, config, preprocessing)
+        image, mask = _prepare_whole(examples[0], seed, config, preprocessing)
         return preprocessing.normalize(image), mask
-    size, void = preprocessing.image_size, labels.ignore_index
-    image, mask = _prepare_crop(example, seed, config, size, void)
+    image, mask = _prepare_crop(examples, seed, config, preprocessing.image_size, labels)
     image = preprocessing.normalize(image)
     # Beyond the image the model sees the mean colour, which normalisation maps to zero.
     return tf.where(tf.math.is_nan(image), 0.0, image), mask
@@ -290,21 +296,30 @@ def _prepare_whole(
 
 
 def _prepare_crop(
-    example: Example, seed: tf.Tensor, config: TrainDataConfig, size: tuple[int, int], void: int
+    examples: list[Example],
+    seed: tf.Tensor,
+    config: TrainDataConfig,
+    size: tuple[int, int],
+    labels: LabelSpec,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    image, mask = augmentation.augment(
-        transforms.to_unit_range(example["image"]),
-        example["mask"],
-        seed,
+    crop_size, void = config.crop_size or size, labels.ignore_index
+    crop = functools.partial(
+        augmentation.augment,
         base_size=size,
-        crop_size=config.crop_size or size,
         random_scale=config.random_scale,
         ignore_index=void,
+        max_class_share=config.max_class_share,
         **_color_ranges(config),
     )
+    pairs = [(transforms.to_unit_range(each["image"]), each["mask"]) for each in examples]
+    if config.augmentation == "mosaic":
+        return mosaic.mosaic(pairs, seed, size=crop_size, crop=crop)
+    image, mask = crop(*pairs[0], seed, crop_size=crop_size)
+    further_seed = tf.random.experimental.stateless_fold_in(seed, 1)
     if config.augmentation == "rand_augment":
-        operations_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        return rand_augment.rand_augment(image, mask, operations_seed, ignore_index=void)
+        return rand_augment.rand_augment(image, mask, further_seed, ignore_index=void)
+    if config.augmentation == "cutout":
+        image = cutout.cutout(image, further_seed)
     return image, mask
 
 
