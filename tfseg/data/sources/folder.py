@@ -63,7 +63,7 @@ def load(
             belongs, so no image changes sides when others are added.
         max_examples: Use only the first so many pairs, by name.
         on_bad_example: `error`, `skip` to log bad pairs and leave them out, or `keep` to open all
-            pairs unchecked, images without a mask too, and without a digest.
+            pairs unchecked and without a digest, also those of which a file does not exist.
 
     Returns:
         Examples with raw mask values, sorted by name; the name is the path of the image.
@@ -123,12 +123,12 @@ def find_pairs(layout: FolderLayout, split: str, on_bad_example: str = "error") 
     if not images:
         suffixes = layout.image_suffix or ", ".join(folder_layouts.IMAGE_SUFFIXES)
         raise UserError(f"{folders.images} holds no image ({suffixes}); see --image_suffix")
-    chosen = _read_list(folders.list_file, images, on_bad_example) if folders.list_file else images
+    chosen = _read_list(folders, images, on_bad_example) if folders.list_file else images
     masks = layout.list_masks(folders)
     without = [name for name in chosen if name not in masks]
     if without and on_bad_example == "error":
         raise UserError(
-            f"{images[without[0]]} has no mask {layout.expected_mask(folders, without[0])}"
+            f"{chosen[without[0]]} has no mask {layout.expected_mask(folders, without[0])}"
             f"{checks.and_others(without)}; add it, remove the image, set --mask_suffix, or "
             "--on_bad_example=skip"
         )
@@ -136,8 +136,8 @@ def find_pairs(layout: FolderLayout, split: str, on_bad_example: str = "error") 
         masks |= {name: layout.expected_mask(folders, name) for name in without}
         without = []
     for name in without:
-        _logger.warning("skipped %s: no mask", images[name])
-    return [Pair(images[name], masks[name]) for name in chosen if name in masks]
+        _logger.warning("skipped %s: no mask", chosen[name])
+    return [Pair(path, masks[name]) for name, path in chosen.items() if name in masks]
 
 
 def _find_folders(layout: FolderLayout, split: str) -> SplitFolders:
@@ -152,17 +152,22 @@ def _find_folders(layout: FolderLayout, split: str) -> SplitFolders:
 
 
 def _read_list(
-    list_file: epath.Path, images: dict[str, epath.Path], on_bad_example: str
-) -> list[str]:
+    folders: SplitFolders, images: dict[str, epath.Path], on_bad_example: str
+) -> dict[str, epath.Path]:
+    """Returns the images that the list of a split names."""
+    list_file = folders.list_file
     names, unknown = folder_layouts.read_list(list_file, images)
+    listed = {name: images[name] for name in names}
     if unknown and on_bad_example == "error":
         raise UserError(
             f"{list_file} lists {unknown[0]!r}{checks.and_others(unknown)}, but there is no such "
             "image; add it, remove the line, or --on_bad_example=skip"
         )
+    if on_bad_example == "keep":
+        return listed | {line: folders.images / line for line in unknown}
     for line in unknown:
         _logger.warning("skipped %r of %s: no image", line, list_file)
-    return names
+    return listed
 
 
 def _choose_part(pairs: list[Pair], part: Part, source: str) -> list[Pair]:
