@@ -135,8 +135,8 @@ def test_a_compiled_step_cannot_be_deterministic():
 
 
 def test_a_factor_is_a_range_or_a_number():
-    assert train_data_section.factor_range((0.5, 2.0)) == (0.5, 2.0)
-    assert train_data_section.factor_range((0.25,)) == (0.75, 1.25)
+    assert factor_range((0.5, 2.0)) == (0.5, 2.0)
+    assert factor_range((0.25,)) == (0.75, 1.25)
     # Configurations of earlier versions hold a number.
     assert TrainDataConfig(contrast=0.2) == TrainDataConfig()
 
