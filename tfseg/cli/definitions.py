@@ -11,12 +11,12 @@ from typing import Any
 from absl import flags
 
 from tfseg.cli import parsers
-from tfseg.config import commands, sections, training_sections, validation
+from tfseg.config import commands, sections, train_data_section, training_sections, validation
 
 # absl groups flags by the name of the module that defines them; here the section takes its place.
 HEADINGS = {
     sections.DataConfig: "data",
-    sections.TrainDataConfig: "training data",
+    train_data_section.TrainDataConfig: "training data",
     sections.ModelConfig: "model",
     training_sections.TrainingConfig: "training",
     training_sections.RunConfig: "run",

@@ -8,7 +8,7 @@ from tfseg import lazy_door
 __getattr__ = lazy_door(
     __name__,
     DataConfig="sections",
-    TrainDataConfig="sections",
+    TrainDataConfig="train_data_section",
     ModelConfig="sections",
     TrainingConfig="training_sections",
     RunConfig="training_sections",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from tfseg.config.defaults import EVAL_BATCH_SIZE, SIZE_MULTIPLE, TRAIN_BATCH_SIZE
-from tfseg.config.sections import DataConfig, ModelConfig, TrainDataConfig
+from tfseg.config.sections import DataConfig, ModelConfig
+from tfseg.config.train_data_section import TrainDataConfig
 from tfseg.config.training_sections import RunConfig, TrainingConfig
 from tfseg.config.validation import check_fields, check_size, option
 

@@ -3,7 +3,7 @@
 load_split       source -> records, which decode to {"image", "mask" (class ids), "name"}
 build_training   cache -> [per epoch: shuffle -> share -> decode -> augment -> batch] -> prefetch
 
-`evaluation_batches` builds those of an evaluation.
+`training_examples` augments, and `evaluation_batches` builds the batches of an evaluation.
 
 Several processes that train together each build the same order of records, and take their share of
 it before they decode. The share is given as a `tf.distribute.InputContext`, which
@@ -19,18 +19,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfseg.config.sections import DataConfig, TrainDataConfig, factor_range
+from tfseg.config.sections import DataConfig
+from tfseg.config.train_data_section import TrainDataConfig, factor_range
 from tfseg.data import (
-    augmentation,
     bad_examples,
     caching,
     catalog,
-    cutout,
     data_service,
-    masks,
     mosaic,
-    rand_augment,
-    transforms,
+    training_examples,
 )
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
@@ -232,8 +229,8 @@ def build_training(
     records, decode, buffer_size = caching.choose_records(
         split, config.cache, labels, may_cache=config.data_service is None
     )
-    options = {"config": config, "preprocessing": preprocessing, "labels": labels}
-    prepare = functools.partial(_prepare_training, decode=decode, **options)
+    options = _training_options(config, preprocessing, labels)
+    prepare = functools.partial(_prepare_training, decode=decode, options=options)
 
     def epoch_batches(epoch: tf.Tensor, slices: Slices) -> tf.data.Dataset:
         # This sets the seed of this function's own graph, so the order does not depend on the
@@ -263,70 +260,27 @@ def build_training(
 
 
 def _prepare_training(
-    record: Any,
-    seed: tf.Tensor,
-    decode: Callable[[Any], Example],
-    config: TrainDataConfig,
-    preprocessing: Preprocessing,
-    labels: LabelSpec,
+    record: Any, seed: tf.Tensor, decode: Callable[[Any], Example], options: dict[str, Any]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Prepares the example of a record, or a mosaic of the examples of several records."""
-    records = record if config.augmentation == "mosaic" else (record,)
-    examples = [decode(each) for each in records]
-    if config.augmentation in ("none", "flip", "basic"):
-        image, mask = _prepare_whole(examples[0], seed, config, preprocessing)
-        return preprocessing.normalize(image), mask
-    image, mask = _prepare_crop(examples, seed, config, preprocessing.image_size, labels)
-    image = preprocessing.normalize(image)
-    # Beyond the image the model sees the mean colour, which normalisation maps to zero.
-    return tf.where(tf.math.is_nan(image), 0.0, image), mask
+    records = record if options["kind"] == "mosaic" else (record,)
+    return training_examples.prepare([decode(each) for each in records], seed, **options)
 
 
-def _prepare_whole(
-    example: Example, seed: tf.Tensor, config: TrainDataConfig, preprocessing: Preprocessing
-) -> tuple[tf.Tensor, tf.Tensor]:
-    image = preprocessing.resize(example["image"])
-    mask = masks.resize_mask(example["mask"], preprocessing.image_size)
-    if config.augmentation != "none":
-        image, mask = augmentation.random_flip(image, mask, seed)
-    if config.augmentation == "basic":
-        colors_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        image = augmentation.random_colors(image, colors_seed, **_color_ranges(config))
-    return image, mask
-
-
-def _prepare_crop(
-    examples: list[Example],
-    seed: tf.Tensor,
-    config: TrainDataConfig,
-    size: tuple[int, int],
-    labels: LabelSpec,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    crop_size, void = config.crop_size or size, labels.ignore_index
-    crop = functools.partial(
-        augmentation.augment,
-        base_size=size,
-        random_scale=config.random_scale,
-        ignore_index=void,
-        max_class_share=config.max_class_share,
-        **_color_ranges(config),
-    )
-    pairs = [(transforms.to_unit_range(each["image"]), each["mask"]) for each in examples]
-    if config.augmentation == "mosaic":
-        return mosaic.mosaic(pairs, seed, size=crop_size, crop=crop)
-    image, mask = crop(*pairs[0], seed, crop_size=crop_size)
-    further_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-    if config.augmentation == "rand_augment":
-        return rand_augment.rand_augment(image, mask, further_seed, ignore_index=void)
-    if config.augmentation == "cutout":
-        image = cutout.cutout(image, further_seed)
-    return image, mask
-
-
-def _color_ranges(config: TrainDataConfig) -> dict[str, Any]:
+def _training_options(
+    config: TrainDataConfig, preprocessing: Preprocessing, labels: LabelSpec
+) -> dict[str, Any]:
+    """Returns the arguments of `training_examples.prepare`."""
     return {
-        "brightness": config.brightness,
-        "contrast": factor_range(config.contrast),
-        "saturation": factor_range(config.saturation),
-        "hue": config.hue,
+        "kind": config.augmentation or "standard",
+        "preprocessing": preprocessing,
+        "crop_size": config.crop_size or preprocessing.image_size,
+        "random_scale": config.random_scale,
+        "max_class_share": config.max_class_share,
+        "ignore_index": labels.ignore_index,
+        "colors": {
+            "brightness": config.brightness,
+            "contrast": factor_range(config.contrast),
+            "saturation": factor_range(config.saturation),
+            "hue": config.hue,
+        },
     }

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfseg.config.sections import TrainDataConfig
+from tfseg.config.train_data_section import TrainDataConfig
 from tfseg.data import bad_examples, pipeline
 from tfseg.data.labels import LabelSpec
 from tfseg.data.split import Split
