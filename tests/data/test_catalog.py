@@ -1,11 +1,19 @@
+import csv
 import json
+from pathlib import Path
 
+import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
+
+# isort: split
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
-from tfseg.data import label_files
+from tfseg.config import DataConfig
+from tfseg.data import label_files, label_table, masks, pipeline
 from tfseg.data.catalog import get_dataset_spec
+from tfseg.data.folder_layouts import FolderLayout
 from tfseg.errors import UserError
 
 
@@ -274,3 +282,38 @@ def test_missing_folders(tmp_path, folder):
 def test_read_id2label_sorts_by_value(names_file):
     path = names_file({"10": "c", "2": "a", "9": "b"})
     assert label_files.read_id2label(path, reduce_labels=False).names == ("a", "b", "c")
+
+
+def test_classes_from_masks_are_found_again_without_decoding(folder, monkeypatch):
+    folder.pair("train", "a", mask=np.array([[0, 3, 7]], np.uint8))
+    labels = folder_labels(folder)
+    monkeypatch.setattr(masks, "decode_mask", None)
+    assert folder_labels(folder) == labels
+    folder.pair("train", "b", mask=np.array([[9]], np.uint8))
+    with pytest.raises(TypeError):
+        folder_labels(folder)
+
+
+ADE20K = Path(__file__).parents[3] / "shared" / "data" / "ade20k"
+
+
+@pytest.mark.skipif(not ADE20K.is_dir(), reason=f"ADE20K is not at {ADE20K}")
+def test_ade20k_has_the_classes_that_its_own_list_names(names_file):
+    """Names by class id from 0, as the label file on the Hub has them, and reduced labels."""
+    with (ADE20K / "objectInfo150.csv").open() as file:
+        listed = {int(row["Idx"]): row["Name"] for row in csv.DictReader(file)}
+    id2label = names_file({str(index - 1): name for index, name in listed.items()})
+    (split,) = FolderLayout(epath.Path(ADE20K)).find_splits()
+    data = DataConfig(dataset=f"folder:{ADE20K}", id2label=id2label, reduce_labels=True)
+    spec = pipeline.get_spec(data)
+    loaded = pipeline.load_split(spec, data, split, None)
+    label_table.check_reduction(spec.labels, loaded.pixels, split)
+    assert loaded.num_examples == 3
+    for example in loaded.examples.as_numpy_iterator():
+        stem = Path(example["name"].decode()).stem
+        (path,) = ADE20K.glob(f"annotations/**/{stem}.png")
+        raw = np.asarray(Image.open(path))
+        np.testing.assert_array_equal(example["mask"] == 255, raw == 0)
+        for value in np.unique(raw[raw > 0]):
+            (class_id,) = np.unique(example["mask"][raw == value])
+            assert spec.labels.names[class_id] == listed[value]

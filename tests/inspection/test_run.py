@@ -267,7 +267,7 @@ def test_a_verdict_that_cannot_be_kept_is_no_error(folder, tmp_path, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with caplog.at_level(logging.WARNING):
         examine(folder, tmp_path)
-    assert "the verdict is not remembered" in caplog.text
+    assert "what was found out about the data is not kept" in caplog.text
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -65,6 +65,7 @@ class Split:
             `mask` int32 `[height, width]` and `name` string scalar.
         read: Turns a record, as `records.as_numpy_iterator()` gives it, into an example that is not
             decoded; threads may call it. None if the source has no such form.
+        pixels: Number of pixels by raw mask value; None if nobody has counted them.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Split:
     digest: str
     decode: Callable[[Any], dict[str, tf.Tensor]] = keep
     read: Callable[[Any], EncodedExample] | None = None
+    pixels: Mapping[int, int] | None = None
 
     @property
     def examples(self) -> tf.data.Dataset:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from etils import epath
 
 from tfseg.config.commands import TrainConfig
-from tfseg.data import data_service, evaluation_batches, pipeline
+from tfseg.data import data_service, evaluation_batches, label_table, pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.split import Split
 from tfseg.inspection import findings, verdicts
@@ -100,6 +100,7 @@ def _load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[Split, Split]:
         evaluation.name,
         spec.labels.num_classes,
     )
+    label_table.log_labels(train, spec.labels, reduce_labels=data.reduce_labels)
     _log_verdict(train, evaluation, spec, data.on_bad_example)
     return train, evaluation
 

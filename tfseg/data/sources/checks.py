@@ -1,7 +1,8 @@
 """The check of every example before training starts, for sources that hold encoded files.
 
 The decoders that training uses read every example once. A bad file is then found and named at the
-start, and not hours later in the middle of a run.
+start, and not hours later in the middle of a run. A start that finds the same files again, by
+name, size and time of change, relies on the check before.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from tfseg.data import remembered
 from tfseg.data.images import ImageError, decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import MaskError, decode_mask
@@ -21,6 +24,8 @@ from tfseg.errors import UserError
 
 _logger = logging.getLogger(__name__)
 _THREADS = 8
+_KIND, _VERSION = "checked", "1"  # another version, if the check finds other faults
+_MANY_VALUES = 65_536
 
 
 class EncodedExample(NamedTuple):
@@ -45,10 +50,20 @@ class Usable(NamedTuple):
     Attributes:
         indices: Their positions.
         digest: SHA-256 of their encoded bytes, in order, as hexadecimal digits.
+        pixels: Number of pixels by raw mask value in all of them; None if they were not decoded.
     """
 
     indices: list[int]
     digest: str
+    pixels: Counter[int] | None
+
+
+class Checked(NamedTuple):
+    """What is known of an example after it was decoded: its fault, or hash and mask values."""
+
+    fault: str | None
+    digest: bytes = b""
+    pixels: Mapping[int, int] | None = None
 
 
 def find_usable(
@@ -58,6 +73,7 @@ def find_usable(
     *,
     split: str,
     on_bad_example: str,
+    state: str | None = None,
 ) -> Usable:
     """Decodes every example of a split once, and returns the good ones.
 
@@ -68,57 +84,92 @@ def find_usable(
         split: Name of the split, for messages.
         on_bad_example: `error`, `skip` to log bad examples and leave them out, or `keep` to check
             nothing: all positions are returned, without a digest.
+        state: Text that changes when the examples do. If all of them were good before in this
+            state, they are not decoded again. None to decode them in any case.
 
     Raises:
         UserError: An example is bad and `on_bad_example` is `error`, or no example is left.
     """
     if on_bad_example == "keep":
-        return Usable(list(range(count)), "")
+        return Usable(list(range(count)), "", None)
+    facts = (_VERSION, state or "", labels.to_json())
+    known = remembered.recall(_KIND, facts) if state and count else None
+    if known is not None:
+        _logger.info("split %s: all %d examples were checked before", split, count)
+        pixels = Counter({int(raw): number for raw, number in known["pixels"].items()})
+        return Usable(list(range(count)), known["digest"], pixels)
+    usable = _decode_all(read, count, labels, split, on_bad_example)
+    if state and len(usable.indices) == count:
+        remembered.remember(_KIND, facts, {"digest": usable.digest, "pixels": usable.pixels})
+    return usable
 
-    def check(index: int) -> tuple[str | None, bytes]:
+
+def _decode_all(
+    read: Callable[[int], EncodedExample],
+    count: int,
+    labels: LabelSpec,
+    split: str,
+    on_bad_example: str,
+) -> Usable:
+    def check(index: int) -> Checked:
         try:
             example = read(index)
         except OSError as error:
-            return f"an example of split {split} cannot be read ({error})", b""
-        return find_fault(example, labels), hash_example(example)
+            return Checked(f"an example of split {split} cannot be read ({error})")
+        return check_encoded(example, labels)
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         checked = list(threads.map(check, range(count)))
-    faults = [fault for fault, _ in checked if fault]
+    faults = [each.fault for each in checked if each.fault]
     if on_bad_example == "error":
         _refuse(faults)
     _log_skipped(faults, count, split)
     if len(faults) == count:
         raise UserError(f"split {split} has no usable example: {(faults or ['it is empty'])[0]}")
-    good = [(index, digest) for index, (fault, digest) in enumerate(checked) if not fault]
-    return Usable([index for index, _ in good], join_hashes(digest for _, digest in good))
+    good = {index: each for index, each in enumerate(checked) if not each.fault}
+    pixels = Counter()
+    for each in good.values():
+        pixels.update(each.pixels)
+    return Usable(list(good), join_hashes(each.digest for each in good.values()), pixels)
 
 
-def find_fault(example: EncodedExample, labels: LabelSpec) -> str | None:
-    """Returns what is wrong with an example, or None."""
+def check_encoded(example: EncodedExample, labels: LabelSpec) -> Checked:
+    """Decodes an example."""
     for data, name in ((example.image, example.image_name), (example.mask, example.mask_name)):
         if not data:
-            return f"{name} is empty"
+            return Checked(f"{name} is empty")
     try:
         pixels = decode_image(example.image)
     except ImageError as error:
-        return f"{example.image_name} cannot be decoded ({error})"
+        return Checked(f"{example.image_name} cannot be decoded ({error})")
     try:
         values = decode_mask(example.mask, labels)
     except MaskError as error:
-        return f"{example.mask_name} cannot be read as a mask ({error})"
+        return Checked(f"{example.mask_name} cannot be read as a mask ({error})")
     if values.shape != tuple(pixels.shape[:2]):
-        return (
+        return Checked(
             f"{example.mask_name} is {values.shape[0]}x{values.shape[1]} (height x width) but its "
             f"image {example.image_name} is {pixels.shape[0]}x{pixels.shape[1]}"
         )
-    unnamed = set(np.unique(values).tolist()) - set(labels.known_values)
+    counts = count_values(values)
+    unnamed = counts.keys() - set(labels.known_values)
     if labels.strict and unnamed:
-        return (
+        return Checked(
             f"{example.mask_name} holds the value {min(unnamed)}, which --id2label does not name "
             "(--nostrict_labels makes it void)"
         )
-    return None
+    return Checked(None, hash_example(example), counts)
+
+
+def count_values(values: np.ndarray) -> dict[int, int]:
+    """Returns the number of pixels by raw value; `values` are integers of any shape."""
+    flat = values.reshape(-1)
+    if flat.size and flat.min() >= 0 and flat.max() < _MANY_VALUES:  # Counting beats sorting.
+        counts = np.bincount(flat)
+        found = np.flatnonzero(counts)
+        return dict(zip(found.tolist(), counts[found].tolist(), strict=True))
+    found, counts = np.unique(flat, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
 
 def and_others(items: Sequence) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import logging
 from typing import NamedTuple
 
 import tensorflow as tf
 from etils import epath
 
-from tfseg.data import folder_layouts
+from tfseg.data import folder_layouts, remembered
 from tfseg.data.folder_layouts import FolderLayout, SplitFolders
 from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec
@@ -74,13 +75,14 @@ def load(
         labels,
         split=split,
         on_bad_example=on_bad_example,
+        state=remembered.state_of_files(itertools.chain.from_iterable(pairs)),
     )
     pairs = [pairs[index] for index in usable.indices]
     paths = tf.data.Dataset.from_tensor_slices(
         {"image": [str(pair.image) for pair in pairs], "mask": [str(pair.mask) for pair in pairs]}
     )
     decode = functools.partial(_decode_pair, labels=labels)
-    return Split(split, paths, len(pairs), usable.digest, decode, _read_record)
+    return Split(split, paths, len(pairs), usable.digest, decode, _read_record, usable.pixels)
 
 
 def find_pairs(layout: FolderLayout, split: str, on_bad_example: str = "error") -> list[Pair]:

@@ -26,7 +26,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from etils import epath
 
+from tfseg.data import remembered
 from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor
@@ -81,10 +83,9 @@ def load(
     table = huggingface_tables.open_table(path, split, config_name=config_name, revision=revision)
     keys = huggingface_cells.find_columns(table.features, image_key, mask_key, path)
     folders = huggingface_tables.own_folders(path)
-    images, masks = (Cells(table.data.column(key), path, folders) for key in keys)
+    columns = {key: Cells(table.data.column(key), path, folders) for key in keys}
+    images, masks = columns.values()
     rows = _choose_rows(len(table), part, f"hf:{path}, split {split}")[:max_examples]
-
-    columns = dict(zip(keys, (images, masks), strict=True))
     read = functools.partial(_read_row, columns=columns, split=split)
     usable = checks.find_usable(
         lambda position: read(rows[position]),
@@ -92,6 +93,7 @@ def load(
         labels,
         split=split,
         on_bad_example=on_bad_example,
+        state=_state(table, columns, rows),
     )
     indices = np.array([rows[position] for position in usable.indices], np.int64)
 
@@ -109,7 +111,15 @@ def load(
         }
 
     records = tf.data.Dataset.from_tensor_slices(indices)
-    return Split(split, records, len(indices), usable.digest, decode, read)
+    return Split(split, records, len(indices), usable.digest, decode, read, usable.pixels)
+
+
+def _state(table, columns: dict[str, Cells], rows: Sequence[int]) -> str | None:
+    """Returns what identifies the rows; None if their cells name files, which may change."""
+    if not all(column.is_embedded for column in columns.values()):
+        return None
+    files = remembered.state_of_files(epath.Path(file["filename"]) for file in table.cache_files)
+    return repr((files, table._fingerprint, tuple(columns), tuple(rows)))
 
 
 def _read_row(index: int, columns: dict[str, Cells], split: str) -> EncodedExample:

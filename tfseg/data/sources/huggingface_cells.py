@@ -103,6 +103,11 @@ class Cells:
             # These share the buffers of the column.
             self._bytes, self._paths = (pc.struct_field(column, key) for key in ("bytes", "path"))
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether every cell holds its picture itself, and names no file."""
+        return self._bytes.null_count == 0
+
     def read(self, index: int, name: str = "a cell") -> bytes:
         """Returns an encoded picture; no bytes if the cell is empty.
 
