@@ -76,6 +76,8 @@ def test_sections_share_no_field_name():
         (TrainDataConfig, {"random_scale": (0.5,)}, ("--random_scale=0.5 ", "0.5,2.0")),
         (TrainDataConfig, {"augmentation": "flip", "hue": 0.1}, ("--hue", "augmentation=flip")),
         (TrainDataConfig, {"augmentation": "basic", "random_scale": (1.0, 2.0)}, ("=basic",)),
+        (TrainDataConfig, {"augmentation": "flip", "max_class_share": 0.5}, ("=flip", "standard")),
+        (TrainDataConfig, {"max_class_share": 0.0}, ("--max_class_share", "above 0")),
         (TrainDataConfig, {"contrast": (2.0, 0.5)}, ("--contrast=2.0,0.5", "0.5,2.0")),
         (TrainDataConfig, {"contrast": (1.0,)}, ("--contrast=1.0", "below 1", "0.5,2.0")),
         (TrainDataConfig, {"contrast": (1.3, 1.3)}, ("--contrast=1.3,1.3", "0.5,2.0")),
@@ -132,13 +134,6 @@ def test_bad_values_name_the_flag_the_value_and_what_is_allowed(section, values,
 def test_a_compiled_step_cannot_be_deterministic():
     with pytest.raises(UserError, match="--deterministic needs --nojit_compile"):
         TrainingConfig(jit_compile=True, deterministic=True)
-
-
-def test_a_factor_is_a_range_or_a_number():
-    assert factor_range((0.5, 2.0)) == (0.5, 2.0)
-    assert factor_range((0.25,)) == (0.75, 1.25)
-    # Configurations of earlier versions hold a number.
-    assert TrainDataConfig(contrast=0.2) == TrainDataConfig()
 
 
 @pytest.mark.parametrize("flag", ["dataset_config", "dataset_revision"])

@@ -53,26 +53,6 @@ def test_masks_are_void_where_a_small_image_leaves_room():
         assert (mask == VOID).any()
 
 
-def test_map_equals_eager_whatever_the_parallelism():
-    colors = {"brightness": 0.2, "contrast": (0.5, 2.0), "saturation": (0.5, 2.0), "hue": 0.1}
-    draw = functools.partial(make, random_scale=(0.5, 2.0), **colors)
-    numbers = tf.data.Dataset.range(8)
-    mapped = numbers.map(draw, num_parallel_calls=1)
-    assert mapped.element_spec == (
-        tf.TensorSpec((*SIZE, 3), tf.float32),
-        tf.TensorSpec(SIZE, tf.int32),
-    )
-    first = list(mapped.as_numpy_iterator())
-    again = list(numbers.map(draw, num_parallel_calls=4).as_numpy_iterator())
-    for one, other in zip(first, again, strict=True):
-        np.testing.assert_array_equal(one[0], other[0])
-        np.testing.assert_array_equal(one[1], other[1])
-    image, mask = draw(tf.constant(3, tf.int64))
-    np.testing.assert_allclose(image, first[3][0], atol=1e-5)
-    np.testing.assert_array_equal(mask, first[3][1])
-    assert len({image.tobytes() for image, _ in first}) == 8
-
-
 @pytest.mark.parametrize("count", [1, 2, 4, 7])
 def test_each_record_is_grouped_with_those_that_follow(count):
     grouped = list(mosaic.group_records(tf.data.Dataset.range(count)).as_numpy_iterator())

@@ -1,4 +1,4 @@
-"""The section on what only training does with its examples, as those in `tfseg.config.sections`."""
+"""The section on training examples, as those in `tfseg.config.sections`."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 load_split       source -> records, which decode to {"image", "mask" (class ids), "name"}
 build_training   cache -> [per epoch: shuffle -> share -> decode -> augment -> batch] -> prefetch
 
-`evaluation_batches` builds those of an evaluation.
+`training_examples` augments, and `evaluation_batches` builds the batches of an evaluation.
 
 Several processes that train together each build the same order of records, and take their share of
 it before they decode. The share is given as a `tf.distribute.InputContext`, which
@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfseg.config.sections import DataConfig
-from tfseg.config.train_data_section import TrainDataConfig
+from tfseg.config.train_data_section import TrainDataConfig, factor_range
 from tfseg.data import (
     bad_examples,
     caching,
@@ -229,8 +229,8 @@ def build_training(
     records, decode, buffer_size = caching.choose_records(
         split, config.cache, labels, may_cache=config.data_service is None
     )
-    options = {"config": config, "preprocessing": preprocessing, "labels": labels}
-    prepare = functools.partial(training_examples.prepare, decode=decode, **options)
+    options = _training_options(config, preprocessing, labels)
+    prepare = functools.partial(_prepare_training, decode=decode, options=options)
 
     def epoch_batches(epoch: tf.Tensor, slices: Slices) -> tf.data.Dataset:
         # This sets the seed of this function's own graph, so the order does not depend on the
@@ -257,3 +257,30 @@ def build_training(
     # is another batch.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     return batches.apply(endless).prefetch(tf.data.AUTOTUNE)
+
+
+def _prepare_training(
+    record: Any, seed: tf.Tensor, decode: Callable[[Any], Example], options: dict[str, Any]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    records = record if options["kind"] == "mosaic" else (record,)
+    return training_examples.prepare([decode(each) for each in records], seed, **options)
+
+
+def _training_options(
+    config: TrainDataConfig, preprocessing: Preprocessing, labels: LabelSpec
+) -> dict[str, Any]:
+    """Returns the arguments of `training_examples.prepare`."""
+    return {
+        "kind": config.augmentation or "standard",
+        "preprocessing": preprocessing,
+        "crop_size": config.crop_size or preprocessing.image_size,
+        "random_scale": config.random_scale,
+        "max_class_share": config.max_class_share,
+        "ignore_index": labels.ignore_index,
+        "colors": {
+            "brightness": config.brightness,
+            "contrast": factor_range(config.contrast),
+            "saturation": factor_range(config.saturation),
+            "hue": config.hue,
+        },
+    }

@@ -1,98 +1,98 @@
-"""From one example to what a training batch holds of it: resize or crop, augment, normalise."""
+"""From a decoded example to what a training step takes: resize or crop, augment, normalise."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tfseg.config.train_data_section import TrainDataConfig, factor_range
 from tfseg.data import augmentation, cutout, masks, mosaic, rand_augment, transforms
-from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import Preprocessing
 
 Example = dict[str, tf.Tensor]
+Pair = tuple[tf.Tensor, tf.Tensor]
 
 
 def prepare(
-    record: Any,
+    examples: Sequence[Example],
     seed: tf.Tensor,
-    decode: Callable[[Any], Example],
-    config: TrainDataConfig,
+    *,
+    kind: str,
     preprocessing: Preprocessing,
-    labels: LabelSpec,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Prepares the example of a record, or a mosaic of the examples of several records.
+    crop_size: tuple[int, int],
+    random_scale: tuple[float, float],
+    max_class_share: float,
+    ignore_index: int,
+    colors: dict[str, Any],
+) -> Pair:
+    """Prepares an example for training.
 
     Args:
-        record: A record of a `Split`; for a mosaic a tuple of them.
-        seed: int64 `[2]`. The same seed gives the same result.
-        decode: Turns a record into an example.
-        config: Crops and augmentation.
+        examples: The example, and for a mosaic those that go with it.
+        seed: int32 or int64 `[2]`. The same seed gives the same result.
+        kind: One of the values of --augmentation.
         preprocessing: The model's.
-        labels: The data set's classes.
+        crop_size: (height, width) in pixels of a random crop.
+        random_scale: Smallest and largest factor of a random crop.
+        max_class_share: Largest share of one class in a random crop.
+        ignore_index: Mask value of void pixels.
+        colors: Ranges of colour changes, as `augmentation.random_colors` takes them.
 
     Returns:
-        Image float32 `[height, width, 3]`, normalised, and mask int32 `[height, width]`.
+        Image float32 `[height, width, 3]` normalised, mask int32 `[height, width]`; of `crop_size`,
+        or of the model's size where the augmentation does not crop.
     """
-    records = record if config.augmentation == "mosaic" else (record,)
-    examples = [decode(each) for each in records]
-    if config.augmentation in ("none", "flip", "basic"):
-        image, mask = _prepare_whole(examples[0], seed, config, preprocessing)
+    if kind in ("none", "flip", "basic"):
+        image, mask = _prepare_whole(examples[0], seed, kind, preprocessing, colors)
         return preprocessing.normalize(image), mask
-    image, mask = _prepare_crop(examples, seed, config, preprocessing.image_size, labels)
+    crop = functools.partial(
+        augmentation.augment,
+        base_size=preprocessing.image_size,
+        random_scale=random_scale,
+        ignore_index=ignore_index,
+        max_class_share=max_class_share,
+        **colors,
+    )
+    image, mask = _prepare_crop(examples, seed, kind, crop, crop_size, ignore_index)
     image = preprocessing.normalize(image)
     # Beyond the image the model sees the mean colour, which normalisation maps to zero.
     return tf.where(tf.math.is_nan(image), 0.0, image), mask
 
 
 def _prepare_whole(
-    example: Example, seed: tf.Tensor, config: TrainDataConfig, preprocessing: Preprocessing
-) -> tuple[tf.Tensor, tf.Tensor]:
+    example: Example,
+    seed: tf.Tensor,
+    kind: str,
+    preprocessing: Preprocessing,
+    colors: dict[str, Any],
+) -> Pair:
     image = preprocessing.resize(example["image"])
     mask = masks.resize_mask(example["mask"], preprocessing.image_size)
-    if config.augmentation != "none":
+    if kind != "none":
         image, mask = augmentation.random_flip(image, mask, seed)
-    if config.augmentation == "basic":
+    if kind == "basic":
         colors_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        image = augmentation.random_colors(image, colors_seed, **_color_ranges(config))
+        image = augmentation.random_colors(image, colors_seed, **colors)
     return image, mask
 
 
 def _prepare_crop(
-    examples: list[Example],
+    examples: Sequence[Example],
     seed: tf.Tensor,
-    config: TrainDataConfig,
-    size: tuple[int, int],
-    labels: LabelSpec,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    crop_size, void = config.crop_size or size, labels.ignore_index
-    crop = functools.partial(
-        augmentation.augment,
-        base_size=size,
-        random_scale=config.random_scale,
-        ignore_index=void,
-        max_class_share=config.max_class_share,
-        **_color_ranges(config),
-    )
+    kind: str,
+    crop: functools.partial,
+    crop_size: tuple[int, int],
+    ignore_index: int,
+) -> Pair:
     pairs = [(transforms.to_unit_range(each["image"]), each["mask"]) for each in examples]
-    if config.augmentation == "mosaic":
+    if kind == "mosaic":
         return mosaic.mosaic(pairs, seed, size=crop_size, crop=crop)
     image, mask = crop(*pairs[0], seed, crop_size=crop_size)
     further_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-    if config.augmentation == "rand_augment":
-        return rand_augment.rand_augment(image, mask, further_seed, ignore_index=void)
-    if config.augmentation == "cutout":
+    if kind == "rand_augment":
+        return rand_augment.rand_augment(image, mask, further_seed, ignore_index=ignore_index)
+    if kind == "cutout":
         image = cutout.cutout(image, further_seed)
     return image, mask
-
-
-def _color_ranges(config: TrainDataConfig) -> dict[str, Any]:
-    return {
-        "brightness": config.brightness,
-        "contrast": factor_range(config.contrast),
-        "saturation": factor_range(config.saturation),
-        "hue": config.hue,
-    }
