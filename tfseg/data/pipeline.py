@@ -79,6 +79,7 @@ def load_split(
     max_examples: int | None,
     *,
     is_held_out: bool = False,
+    apply_exif: bool = True,
 ) -> Split:
     """Opens a split and maps its masks to class ids.
 
@@ -89,6 +90,8 @@ def load_split(
         max_examples: Use only the first so many examples; None for all.
         is_held_out: With --eval_fraction, whether the examples for evaluation are read instead of
             those for training.
+        apply_exif: Whether JPEG files are turned upright by their EXIF orientation, and masks
+            along with them that were drawn on the stored pixels; see `exif`.
 
     Returns:
         The split. Its masks hold class ids and the ignore index.
@@ -97,7 +100,7 @@ def load_split(
         UserError: The split cannot be read, or holds no example; see the sources.
     """
     part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
-    loaded = _load_source(spec, config, split, max_examples, part)
+    loaded = _load_source(spec, config, split, max_examples, part, apply_exif)
     if not loaded.num_examples:
         raise _no_example(split)
 
@@ -128,6 +131,7 @@ def _load_source(
     split: str,
     max_examples: int | None,
     part: Part | None,
+    apply_exif: bool,
 ) -> Split:
     if spec.source == "shapes":
         from tfseg.data.sources import shapes
@@ -137,6 +141,7 @@ def _load_source(
         "part": part,
         "max_examples": max_examples,
         "on_bad_example": config.on_bad_example,
+        "apply_exif": apply_exif,
     }
     if spec.source == "folder":
         from tfseg.data.sources import folder
@@ -153,8 +158,8 @@ def _load_source(
         return huggingface.load(spec.path, split, spec.labels, **source, **keys, **checked)
     from tfseg.data.sources import tfds
 
-    options = {"data_dir": config.data_dir, "max_examples": max_examples}
-    return tfds.load(spec.path, split, spec.labels, **options, **keys)
+    options = {"max_examples": max_examples, "apply_exif": apply_exif}
+    return tfds.load(spec.path, split, spec.labels, data_dir=config.data_dir, **options, **keys)
 
 
 def count_batches(num_examples: int, batch_size: int) -> int:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfseg.data import exif
 from tfseg.data.images import ImageError, decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import MaskError, decode_mask
@@ -51,6 +52,7 @@ def find_usable(
     *,
     split: str,
     on_bad_example: str,
+    apply_exif: bool = True,
 ) -> Usable:
     """Decodes every example of a split once, and returns the good ones.
 
@@ -60,6 +62,7 @@ def find_usable(
         labels: Classes, for the strict check of mask values.
         split: Name of the split, for messages.
         on_bad_example: `error`, or `skip` to log bad examples and leave them out.
+        apply_exif: Whether images are turned upright, and masks along with them; see `exif`.
 
     Raises:
         UserError: An example is bad and `on_bad_example` is `error`, or no example is left.
@@ -70,7 +73,7 @@ def find_usable(
             example = read(index)
         except OSError as error:
             return f"an example of split {split} cannot be read ({error})", b""
-        return find_fault(example, labels), _hash_example(example)
+        return find_fault(example, labels, apply_exif), _hash_example(example)
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         checked = list(threads.map(check, range(count)))
@@ -85,19 +88,21 @@ def find_usable(
     return Usable([index for index, _ in good], digest)
 
 
-def find_fault(example: EncodedExample, labels: LabelSpec) -> str | None:
+def find_fault(example: EncodedExample, labels: LabelSpec, apply_exif: bool = True) -> str | None:
     """Returns what is wrong with an example, or None."""
     for data, name in ((example.image, example.image_name), (example.mask, example.mask_name)):
         if not data:
             return f"{name} is empty"
     try:
-        pixels = decode_image(example.image)
+        pixels = decode_image(example.image, apply_exif=apply_exif)
     except ImageError as error:
         return f"{example.image_name} cannot be decoded ({error})"
     try:
         values = decode_mask(example.mask, labels)
     except MaskError as error:
         return f"{example.mask_name} cannot be read as a mask ({error})"
+    if apply_exif:
+        values = exif.turn_mask(values, pixels, example.image).numpy()
     if values.shape != tuple(pixels.shape[:2]):
         return (
             f"{example.mask_name} is {values.shape[0]}x{values.shape[1]} (height x width) but its "

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from etils import epath
 
-from tfseg.data import folder_layouts
+from tfseg.data import exif, folder_layouts
 from tfseg.data.images import IMAGE_SUFFIXES, decode_image, list_images
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor, list_masks
@@ -37,6 +37,7 @@ def load(
     part: Part | None = None,
     max_examples: int | None = None,
     on_bad_example: str = "error",
+    apply_exif: bool = True,
 ) -> Split:
     """Opens a split.
 
@@ -50,6 +51,7 @@ def load(
             belongs, so no image changes sides when others are added.
         max_examples: Use only the first so many pairs, by name.
         on_bad_example: `error`, or `skip` to log bad pairs and leave them out.
+        apply_exif: Whether JPEG files are turned upright, and masks along with them; see `exif`.
 
     Returns:
         Examples with raw mask values, sorted by name; the name is the path of the image.
@@ -67,14 +69,14 @@ def load(
         labels,
         split=split,
         on_bad_example=on_bad_example,
+        apply_exif=apply_exif,
     )
     pairs = [pairs[index] for index in usable.indices]
     paths = tf.data.Dataset.from_tensor_slices(
         {"image": [str(pair.image) for pair in pairs], "mask": [str(pair.mask) for pair in pairs]}
     )
-    return Split(
-        split, paths, len(pairs), usable.digest, functools.partial(_decode_pair, labels=labels)
-    )
+    decode = functools.partial(_decode_pair, labels=labels, apply_exif=apply_exif)
+    return Split(split, paths, len(pairs), usable.digest, decode)
 
 
 def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") -> list[Pair]:
@@ -125,9 +127,12 @@ def _read_encoded(pair: Pair) -> EncodedExample:
     return EncodedExample(image, mask, str(pair.image), str(pair.mask))
 
 
-def _decode_pair(paths: dict[str, tf.Tensor], labels: LabelSpec) -> dict[str, tf.Tensor]:
-    return {
-        "image": decode_image(tf.io.read_file(paths["image"])),
-        "mask": decode_mask_tensor(tf.io.read_file(paths["mask"]), labels),
-        "name": paths["image"],
-    }
+def _decode_pair(
+    paths: dict[str, tf.Tensor], labels: LabelSpec, apply_exif: bool
+) -> dict[str, tf.Tensor]:
+    image_bytes = tf.io.read_file(paths["image"])
+    image = decode_image(image_bytes, apply_exif=apply_exif)
+    mask = decode_mask_tensor(tf.io.read_file(paths["mask"]), labels)
+    if apply_exif:
+        mask = exif.turn_mask(mask, image, image_bytes)
+    return {"image": image, "mask": mask, "name": paths["image"]}

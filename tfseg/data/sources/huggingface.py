@@ -26,6 +26,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfseg.data import exif
 from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor
@@ -49,6 +50,7 @@ def load(
     part: Part | None = None,
     max_examples: int | None = None,
     on_bad_example: str = "error",
+    apply_exif: bool = True,
 ) -> Split:
     """Opens a split with an image column and a mask column of encoded pictures.
 
@@ -66,6 +68,7 @@ def load(
             `train_test_split` with seed 0, and `test` is the part held out.
         max_examples: Use only the first so many examples.
         on_bad_example: `error`, or `skip` to log bad examples and leave them out.
+        apply_exif: Whether JPEG files are turned upright, and masks along with them; see `exif`.
 
     Returns:
         Examples with raw mask values, named `<split>_<index>`; the index counts the rows of the
@@ -86,7 +89,8 @@ def load(
         names = [f"{key} of {split}_{index}" for key in keys]
         return EncodedExample(images.read(index, names[0]), masks.read(index, names[1]), *names)
 
-    usable = checks.find_usable(read, len(rows), labels, split=split, on_bad_example=on_bad_example)
+    options = {"on_bad_example": on_bad_example, "apply_exif": apply_exif}
+    usable = checks.find_usable(read, len(rows), labels, split=split, **options)
     indices = np.array([rows[position] for position in usable.indices], np.int64)
 
     def read_bytes(index: np.ndarray) -> tuple[bytes, bytes]:
@@ -94,13 +98,13 @@ def load(
 
     def decode(index: tf.Tensor) -> dict[str, tf.Tensor]:
         encoded = tf.numpy_function(read_bytes, [index], [tf.string, tf.string], stateful=False)
-        image, mask = (tf.ensure_shape(data, ()) for data in encoded)
+        image_bytes, mask_bytes = (tf.ensure_shape(data, ()) for data in encoded)
+        image = decode_image(image_bytes, apply_exif=apply_exif)
+        mask = decode_mask_tensor(mask_bytes, labels)
+        if apply_exif:
+            mask = exif.turn_mask(mask, image, image_bytes)
         name = tf.strings.join([split, "_", tf.strings.as_string(index)])
-        return {
-            "image": decode_image(image),
-            "mask": decode_mask_tensor(mask, labels),
-            "name": name,
-        }
+        return {"image": image, "mask": mask, "name": name}
 
     records = tf.data.Dataset.from_tensor_slices(indices)
     return Split(split, records, len(indices), usable.digest, decode)

@@ -8,7 +8,7 @@ import logging
 import tensorflow as tf
 
 from tfseg import network
-from tfseg.data import masks
+from tfseg.data import exif, masks
 from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.split import Split
@@ -27,6 +27,7 @@ def load(
     image_key: str | None = None,
     mask_key: str | None = None,
     max_examples: int | None = None,
+    apply_exif: bool = True,
 ) -> Split:
     """Opens a split of a TFDS data set, and downloads and prepares the data set if necessary.
 
@@ -38,6 +39,7 @@ def load(
         image_key: Image feature; `image` by default.
         mask_key: Mask feature; by default the first that has a usual name.
         max_examples: Use only the first so many examples.
+        apply_exif: Whether JPEG files are turned upright, and masks along with them; see `exif`.
 
     Returns:
         Examples with raw mask values, named by the data set's `file_name` or `name`, else
@@ -50,7 +52,8 @@ def load(
     prepare(builder)
     image_key, mask_key = _feature_keys(builder, path, image_key, mask_key)
     keys = {"image_key": image_key, "mask_key": mask_key}
-    return read_split(builder, path, split, labels, **keys, max_examples=max_examples)
+    options = {"max_examples": max_examples, "apply_exif": apply_exif}
+    return read_split(builder, path, split, labels, **keys, **options)
 
 
 def resolved_name(path: str, data_dir: str | None = None) -> str:
@@ -152,8 +155,11 @@ def read_split(
     image_key: str,
     mask_key: str,
     max_examples: int | None,
+    apply_exif: bool = False,
 ) -> Split:
     """Opens a split of a prepared builder; `name` is the data set's name in messages.
+
+    Images have the static shape of their feature, unless they may be turned.
 
     Raises:
         UserError: The data set has no such split.
@@ -175,9 +181,13 @@ def read_split(
 
     def decode_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         image, mask = record[image_key], features[mask_key].decode_example(record[mask_key])
-        if image.dtype == tf.string:
-            image = tf.ensure_shape(decode_image(image), (*features[image_key].shape[:2], 3))
         mask = masks.channels_to_values(mask, labels)
+        if image.dtype == tf.string:
+            image_bytes, image = image, decode_image(image, apply_exif=apply_exif)
+            if apply_exif:
+                mask = exif.turn_mask(mask, image, image_bytes)
+            else:
+                image = tf.ensure_shape(image, (*features[image_key].shape[:2], 3))
         return {"image": image, "mask": mask, "name": record["name"]}
 
     def select(index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
