@@ -1,9 +1,11 @@
 """Evaluating a saved model gives the metrics that its training run wrote."""
 
 import json
+import shutil
 
 import pytest
 
+from tests.data.exif_files import exif_segment, with_segments
 from tfseg.config import DataConfig, EvalConfig, EvalRunConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import get_dataset_spec
@@ -64,3 +66,20 @@ def test_an_output_that_is_a_folder_is_refused_before_anything_is_read(tmp_path)
     config = make_config("missing", "folder:missing", output=str(tmp_path))
     with pytest.raises(UserError, match=r"--output=.* is a folder; it must be the path of a JSON"):
         evaluation_run.run_evaluation(config)
+
+
+def test_the_model_decides_whether_photographs_are_turned(boxes_run, boxes_dir, tmp_path):
+    data, model = tmp_path / "data", tmp_path / "model"
+    shutil.copytree(boxes_dir, data)
+    shutil.copytree(boxes_run[0] / "best", model)
+    for path in (data / "images" / "val").iterdir():
+        path.write_bytes(with_segments(path.read_bytes(), exif_segment(6)))
+    config = make_config(model, f"folder:{data}", max_eval_examples=1)
+    turned = evaluation_run.run_evaluation(config)
+    processor = json.loads((model / "preprocessor_config.json").read_text())
+    processor["apply_exif"] = False
+    (model / "preprocessor_config.json").write_text(json.dumps(processor))
+    stored = evaluation_run.run_evaluation(config)
+    original = make_config(model, f"folder:{boxes_dir}", max_eval_examples=1)
+    assert stored == pytest.approx(evaluation_run.run_evaluation(original))
+    assert stored["loss"] != pytest.approx(turned["loss"], rel=1e-3)

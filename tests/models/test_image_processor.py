@@ -92,6 +92,7 @@ def test_sizes_of_every_age_are_read_as_transformers_reads_them(values, expected
         ({"image_std": "wide"}, ["image_std", "'wide'"]),
         ({"rescale_factor": 0}, ["rescale_factor", "0"]),
         ({"rescale_factor": None}, ["rescale_factor", "None"]),
+        ({"apply_exif": "no"}, ["apply_exif", "'no'"]),
         ('{"size": ', ["damaged"]),
         ("[1]", ["damaged"]),
     ],
@@ -140,3 +141,10 @@ def test_transformers_own_processor_opens_what_is_saved(reference_dir, tmp_path)
     assert received.shape == (40, 56, 3)
     # PIL rounds to whole grey values after each of its two passes.
     np.testing.assert_allclose(received, expected, atol=1 / 255 / min(DEFAULT_STD))
+
+
+def test_a_model_remembers_whether_photographs_are_turned(tmp_path):
+    for apply_exif in (False, True):
+        preprocessing = Preprocessing((40, 56), apply_exif=apply_exif)
+        image_processor.write_preprocessing(tmp_path, preprocessing)
+        assert image_processor.read_preprocessing(tmp_path) == preprocessing

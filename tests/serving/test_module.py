@@ -1,5 +1,6 @@
 """The served signatures give the class maps of the model, of its training and of PyTorch."""
 
+import dataclasses
 import io
 import json
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 import tfseg
+from tests.data.exif_files import turned_jpeg
 from tfseg.data.transforms import resize_logits
 from tfseg.models import segformer
 from tfseg.serving import module
@@ -49,6 +51,22 @@ def test_serving_default_accepts_jpeg_gray_alpha_and_16_bit_images(served, make_
     assert others == [expected] * 3
     agreement = np.mean(decode(tf.constant(from_jpeg)) == decode(tf.constant(expected)))
     assert agreement > 0.9
+
+
+def test_photographs_are_turned_upright_if_the_model_says_so(
+    served, tiny_model, make_image, monkeypatch
+):
+    data = turned_jpeg(make_image(75, 101), 6)
+    (mask,) = served.serving_default([data])["mask_png_bytes"]
+    upright = tfseg.data.images.decode_image(data)
+    expected = module.predict_class_maps(tiny_model, upright[None])[0]
+    assert expected.shape == (101, 75)
+    np.testing.assert_array_equal(decode(mask), expected)
+    as_stored = dataclasses.replace(tiny_model.preprocessing, apply_exif=False)
+    monkeypatch.setattr(tiny_model, "preprocessing", as_stored)
+    other = module.ServingModule(tiny_model)
+    (mask,) = other.serving_default([data])["mask_png_bytes"]
+    assert decode(mask).shape == (75, 101)
 
 
 def test_an_empty_batch_gives_an_empty_batch(served):

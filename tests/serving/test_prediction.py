@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import tfseg  # noqa: F401
+from tests.data.exif_files import turned_jpeg
 from tfseg.config import PredictConfig
 from tfseg.data.labels import LabelSpec
 from tfseg.data.transforms import resize_logits
@@ -54,6 +55,15 @@ def test_an_image_gets_classes_overlay_and_json(
     assert sum(entry["pixels"] for entry in result["classes"]) == 75 * 101
     (line,) = capsys.readouterr().out.splitlines()
     assert f"{result['classes'][0]['name']} {result['classes'][0]['share']:.1%}" in line
+
+
+def test_a_photograph_on_its_side_gets_an_upright_result(config, make_image, tmp_path):
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(turned_jpeg(make_image(75, 101), 6))
+    (result,) = prediction.run_prediction(config, [str(path)])
+    assert (result["height"], result["width"]) == (101, 75)
+    for suffix in ("classes", "overlay"):
+        assert Image.open(tmp_path / "out" / f"phone_{suffix}.png").size == (75, 101)
 
 
 def test_classes_are_sorted_by_share():

@@ -17,6 +17,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 
 from tests.conftest import BOX_NAMES, NUM_EVAL_BOXES, make_boxes_config
+from tests.data.exif_files import exif_segment, with_segments
 from tfseg.data import pipeline
 from tfseg.errors import UserError
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
@@ -310,3 +311,21 @@ def test_a_full_disk_ends_in_one_line_and_leaves_whole_files(boxes_dir, plain_mo
     assert "Traceback" not in result.stderr
     assert not list((tmp_path / "run").rglob("*.tfseg-tmp"))
     assert not (tmp_path / "run" / "best" / "model.safetensors").exists()
+
+
+def test_a_run_takes_photographs_as_they_are_stored_if_told_so(
+    boxes_dir, plain_model_dir, tmp_path
+):
+    data = tmp_path / "data"
+    shutil.copytree(boxes_dir, data)
+    for path in (data / "images").glob("*/*.jpg"):
+        path.write_bytes(with_segments(path.read_bytes(), exif_segment(6)))
+    config = make_boxes_config(data, plain_model_dir, tmp_path / "run")
+    for apply_exif, size in ((True, (70, 50)), (False, (50, 70))):
+        train_data = dataclasses.replace(config.train_data, apply_exif=apply_exif)
+        run = prepare_run(dataclasses.replace(config, train_data=train_data))
+        assert fitting.build_model(run).preprocessing.apply_exif == apply_exif
+        for split in (run.train, run.eval):
+            example = next(iter(split.examples))
+            assert example["image"].shape == (*size, 3)
+            assert example["mask"].shape == size

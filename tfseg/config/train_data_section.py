@@ -24,6 +24,11 @@ class TrainDataConfig:
     """What only training does with its examples: split, cache, crops and augmentation."""
 
     train_split: str | None = option(None, "split to train on", default_text="the data set's own")
+    apply_exif: bool = option(
+        True,
+        "turn JPEG files upright by their EXIF orientation, in training and wherever the model is "
+        "used; a mask that has the size of the file as it is stored is turned along",
+    )
     crop_size: tuple[int, int] | None = option(
         None,
         "size in pixels of random training crops, as height,width or one number for a square; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 from etils import epath
 
+from tfseg.data import exif
 from tfseg.data.folder_layouts import IMAGE_SUFFIXES
 
 
@@ -24,7 +25,7 @@ def list_images(folder: epath.Path) -> list[epath.Path]:
     )
 
 
-def decode_image(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
+def decode_image(image_bytes: tf.Tensor | bytes, *, apply_exif: bool = True) -> tf.Tensor:
     """Decodes a JPEG, PNG or BMP file, or the first frame of a GIF, to RGB.
 
     A JPEG file gives the pixels that PIL gives, and thus those that PyTorch's pipelines see.
@@ -33,6 +34,7 @@ def decode_image(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
 
     Args:
         image_bytes: string scalar, the content of the file.
+        apply_exif: Whether a JPEG file is turned upright by its EXIF orientation.
 
     Returns:
         uint8 `[height, width, 3]`; alpha is dropped, gray is repeated.
@@ -44,9 +46,14 @@ def decode_image(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
     try:
         image = tf.cond(
             tf.io.is_jpeg(image_bytes),
-            lambda: tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE"),
+            lambda: _decode_jpeg(image_bytes, apply_exif),
             lambda: tf.io.decode_image(image_bytes, channels=3, expand_animations=False),
         )
     except tf.errors.InvalidArgumentError as error:
         raise ImageError("it is no JPEG, PNG, BMP or GIF, or it is damaged") from error
     return tf.ensure_shape(image, (None, None, 3))
+
+
+def _decode_jpeg(image_bytes: tf.Tensor | bytes, apply_exif: bool) -> tf.Tensor:
+    pixels = tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE")
+    return exif.turn_image(pixels, image_bytes) if apply_exif else pixels

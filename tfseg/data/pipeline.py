@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -83,6 +84,7 @@ def load_split(
     max_examples: int | None,
     *,
     is_held_out: bool = False,
+    apply_exif: bool = True,
 ) -> Split:
     """Opens a split and maps its masks to class ids.
 
@@ -93,6 +95,8 @@ def load_split(
         max_examples: Use only the first so many examples; None for all.
         is_held_out: With --eval_fraction, whether the examples for evaluation are read instead of
             those for training.
+        apply_exif: Whether JPEG files are turned upright by their EXIF orientation, and masks
+            along with them that were drawn on the stored pixels; see `exif`.
 
     Returns:
         The split. Its masks hold class ids and the ignore index.
@@ -100,7 +104,9 @@ def load_split(
     Raises:
         UserError: The split cannot be read, or holds no example; see the sources.
     """
-    loaded = _load_source(spec, config, split, max_examples, is_held_out, config.on_bad_example)
+    loaded = _load_source(
+        spec, config, split, max_examples, is_held_out, config.on_bad_example, apply_exif
+    )
     if not loaded.num_examples:
         raise _no_example(split)
     checked = bad_examples.map_to_classes(loaded, spec.labels)
@@ -116,6 +122,7 @@ def open_unchecked(
     max_examples: int | None,
     *,
     is_held_out: bool = False,
+    apply_exif: bool = True,
 ) -> Split:
     """Opens a split as `load_split` does, but keeps bad examples and decodes none.
 
@@ -125,7 +132,7 @@ def open_unchecked(
     Raises:
         UserError: The split cannot be opened; see the sources.
     """
-    return _load_source(spec, config, split, max_examples, is_held_out, "keep")
+    return _load_source(spec, config, split, max_examples, is_held_out, "keep", apply_exif)
 
 
 def _skip_bad(split: Split) -> Split:
@@ -147,13 +154,19 @@ def _load_source(
     max_examples: int | None,
     is_held_out: bool,
     on_bad_example: str,
+    apply_exif: bool,
 ) -> Split:
     if spec.source == "shapes":
         from tfseg.data.sources import shapes
 
         return shapes.load(split, data_dir=config.data_dir, max_examples=max_examples)
     part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
-    checked = {"part": part, "max_examples": max_examples, "on_bad_example": on_bad_example}
+    checked = {
+        "part": part,
+        "max_examples": max_examples,
+        "on_bad_example": on_bad_example,
+        "apply_exif": apply_exif,
+    }
     if spec.source == "folder":
         from tfseg.data.sources import folder
 
@@ -171,8 +184,12 @@ def _load_source(
         return huggingface.load(spec.path, split, spec.labels, **source, **keys, **checked)
     from tfseg.data.sources import tfds
 
-    options = {"data_dir": config.data_dir, "max_examples": max_examples}
-    options["object_class"] = spec.object_class
+    options = {
+        "data_dir": config.data_dir,
+        "object_class": spec.object_class,
+        "max_examples": max_examples,
+        "apply_exif": apply_exif,
+    }
     return tfds.load(spec.path, split, spec.labels, **options, **keys)
 
 

@@ -19,11 +19,14 @@ class Preprocessing:
         image_size: (height, width) in pixels to which images are resized.
         mean: Subtracted from each channel of a [0, 1] image.
         std: Divides each channel afterwards.
+        apply_exif: Whether a JPEG file is turned upright by its EXIF orientation when it is
+            decoded, see `images.decode_image`.
     """
 
     image_size: tuple[int, int]
     mean: tuple[float, float, float] = DEFAULT_MEAN
     std: tuple[float, float, float] = DEFAULT_STD
+    apply_exif: bool = True
 
     def __call__(self, image: tf.Tensor) -> tf.Tensor:
         """Resizes and normalises uint8 `[..., height, width, 3]` to float32 at `image_size`."""

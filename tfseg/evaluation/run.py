@@ -72,7 +72,12 @@ def score_model(model: Segformer, spec: DatasetSpec, config: EvalConfig) -> Scor
     """
     data = config.data
     split = pipeline.load_split(
-        spec, data, _eval_split(spec, config), data.max_eval_examples, is_held_out=True
+        spec,
+        data,
+        _eval_split(spec, config),
+        data.max_eval_examples,
+        is_held_out=True,
+        apply_exif=model.preprocessing.apply_exif,
     )
     batches = evaluation_batches.build_evaluation(
         split,

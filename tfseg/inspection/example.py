@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfseg.data import masks
+from tfseg.data import exif, masks
 from tfseg.data.images import ImageError, decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.sources import checks
@@ -85,6 +85,7 @@ def inspect(
     labels: LabelSpec,
     *,
     default_name: str,
+    apply_exif: bool = True,
     has_thumbnail: bool = False,
 ) -> Inspected:
     """Reads and decodes an example, and looks at it.
@@ -94,6 +95,7 @@ def inspect(
         read: The split's `read`.
         labels: The data set's classes.
         default_name: How messages call an example that cannot be read at all.
+        apply_exif: Whether the image is turned upright, and the mask along with it.
         has_thumbnail: Whether to keep a small copy of a usable example.
 
     Raises:
@@ -102,8 +104,10 @@ def inspect(
     found = Inspected(default_name, f"mask of {default_name}")
     try:
         encoded = _read(record, read, found)
-        image = _decode_image(encoded.image, found)
+        image = _decode_image(encoded.image, found, apply_exif)
         mask = _decode_mask(encoded, labels, found)
+        if apply_exif and isinstance(encoded.image, bytes):
+            mask = exif.turn_mask(mask, image, encoded.image).numpy()
         _compare_sizes(mask, found)
     except _Unusable as stop:
         found.fault = stop.args[0]
@@ -133,7 +137,7 @@ def _read(record: Any, read: Callable[[Any], EncodedExample], found: Inspected) 
     return encoded
 
 
-def _decode_image(data: Any, found: Inspected) -> np.ndarray:
+def _decode_image(data: Any, found: Inspected, apply_exif: bool) -> np.ndarray:
     if not isinstance(data, bytes):
         found.image_digest = hashlib.sha256(np.ascontiguousarray(data)).digest()
         found.size = data.shape[:2]
@@ -143,7 +147,7 @@ def _decode_image(data: Any, found: Inspected) -> np.ndarray:
         raise _Unusable(Fault("empty", f"{found.name} is empty (0 bytes)"))
     kind, orientation = _look_at_header(data)
     try:
-        image = decode_image(data).numpy()
+        image = decode_image(data, apply_exif=apply_exif).numpy()
     except ImageError as error:
         reason = f"is a damaged or truncated {kind}" if kind else f"cannot be decoded ({error})"
         text = f"{found.name} {reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import shlex
 from collections.abc import Sequence
@@ -63,9 +64,12 @@ def _open_splits(config: DoctorConfig, spec: DatasetSpec) -> tuple[Split, Split]
         eval_split=data.eval_split,
         eval_fraction=data.eval_fraction,
     )
+    open_unchecked = functools.partial(
+        pipeline.open_unchecked, spec, data, apply_exif=train_data.apply_exif
+    )
     return (
-        pipeline.open_unchecked(spec, data, train_split, train_data.max_train_examples),
-        pipeline.open_unchecked(spec, data, eval_split, data.max_eval_examples, is_held_out=True),
+        open_unchecked(train_split, train_data.max_train_examples),
+        open_unchecked(eval_split, data.max_eval_examples, is_held_out=True),
     )
 
 
@@ -77,6 +81,7 @@ def _scan(config: DoctorConfig, spec: DatasetSpec, splits: Sequence[Split]) -> l
             spec.labels,
             purpose,
             title=split.name + part,
+            apply_exif=config.train_data.apply_exif,
             num_thumbnails=_NUM_EXAMPLES[purpose],
             show_progress=True,
         )

@@ -109,6 +109,7 @@ def scan_split(
     purpose: str,
     *,
     title: str | None = None,
+    apply_exif: bool = True,
     num_thumbnails: int,
     show_progress: bool,
 ) -> Scan:
@@ -122,6 +123,7 @@ def scan_split(
         labels: The data set's classes.
         purpose: `train` or `eval`.
         title: How findings call the split; by default by its name.
+        apply_exif: Whether images are turned upright, and masks along with them.
         num_thumbnails: Number of examples, spread over the split, of which small copies are kept.
         show_progress: Whether a progress bar is drawn, on a terminal only.
     """
@@ -135,6 +137,7 @@ def scan_split(
             split.read,
             labels,
             default_name=_name(record, split),
+            apply_exif=apply_exif,
             has_thumbnail=index in shown,
         )
 

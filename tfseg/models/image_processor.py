@@ -47,7 +47,11 @@ def read_preprocessing(
         )
     if image_size is None and not is_resizing:
         raise UserError(f"{path}: do_resize=false leaves the size open; give --image_size")
-    return Preprocessing(image_size or _read_size(path, values), *_read_normalization(path, values))
+    return Preprocessing(
+        image_size or _read_size(path, values),
+        *_read_normalization(path, values),
+        apply_exif=_read_apply_exif(path, values),
+    )
 
 
 def read_normalization(folder: epath.PathLike) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -66,7 +70,11 @@ def read_normalization(folder: epath.PathLike) -> tuple[tuple[float, ...], tuple
 
 
 def write_preprocessing(folder: epath.PathLike, preprocessing: Preprocessing) -> None:
-    """Writes the file, whole or not at all."""
+    """Writes the file, whole or not at all.
+
+    `apply_exif` is tfseg's own setting, and only a false one is written: transformers warns of
+    settings that it does not know.
+    """
     height, width = preprocessing.image_size
     values = {
         "image_processor_type": "SegformerImageProcessor",
@@ -80,6 +88,8 @@ def write_preprocessing(folder: epath.PathLike, preprocessing: Preprocessing) ->
         "image_std": list(preprocessing.std),
         "do_reduce_labels": False,
     }
+    if not preprocessing.apply_exif:
+        values["apply_exif"] = False
     files.write_atomically(epath.Path(folder) / _FILE, json.dumps(values, indent=2) + "\n")
 
 
@@ -108,6 +118,13 @@ def _read_size(path: epath.Path, values: dict[str, Any]) -> tuple[int, int]:
             f"{path}: size={size!r} gives no height and width in pixels; give --image_size"
         )
     return tuple(sides)
+
+
+def _read_apply_exif(path: epath.Path, values: dict[str, Any]) -> bool:
+    apply_exif = values.get("apply_exif", True)
+    if not isinstance(apply_exif, bool):
+        raise UserError(f"{path}: apply_exif={apply_exif!r} must be true or false")
+    return apply_exif
 
 
 def _read_normalization(

@@ -133,6 +133,7 @@ def build_model(
     revision: str | None = None,
     freeze_encoder: bool = False,
     drop_path_rate: float | None = None,
+    apply_exif: bool = True,
     precision: str = "float32",
     seed: int = 0,
 ) -> Segformer:
@@ -151,6 +152,7 @@ def build_model(
             last block has it, earlier ones less. If None, the checkpoint's own rate applies, and
             for `scratch` 0.1, transformers' default. (`tfseg.train` passes 0 for `scratch`
             unless --drop_path_rate says otherwise.)
+        apply_exif: Whether `preprocessing` turns JPEG files upright by their EXIF orientation.
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`, see `Segformer`.
         seed: Seed of the freshly drawn weights.
 
@@ -158,15 +160,12 @@ def build_model(
         UserError: `init_from` cannot be found or is no SegFormer.
     """
     if init_from == "scratch":
-        config, folder, preprocessing = (
-            config_for_backbone(backbone),
-            None,
-            Preprocessing(image_size),
-        )
+        config, folder, normalization = config_for_backbone(backbone), None, ()
     else:
         folder = checkpoint.find_folder(init_from, revision, flag="init_from")
         config = checkpoint.read_config(folder)
-        preprocessing = Preprocessing(image_size, *image_processor.read_normalization(folder))
+        normalization = image_processor.read_normalization(folder)
+    preprocessing = Preprocessing(image_size, *normalization, apply_exif=apply_exif)
     checkpoint.set_labels(config, labels)
     if drop_path_rate is not None:
         config.drop_path_rate = drop_path_rate

@@ -97,7 +97,7 @@ class ServingModule(tf.Module):
         return {"description_json": tf.fill(tf.shape(query), self._description)}
 
     def _read_image(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image = decode_image(image_bytes)
+        image = decode_image(image_bytes, apply_exif=self._preprocessing.apply_exif)
         return self._preprocessing(image), tf.shape(image)[:2]
 
     def _encode_mask(self, logits_and_size: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
@@ -140,6 +140,7 @@ def describe_model(model: Segformer) -> str:
                 "image_size": list(preprocessing.image_size),
                 "mean": list(preprocessing.mean),
                 "std": list(preprocessing.std),
+                "apply_exif": preprocessing.apply_exif,
             },
             "versions": {"tfseg": tfseg.__version__, "tensorflow": tf.__version__},
         }

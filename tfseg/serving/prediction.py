@@ -46,7 +46,7 @@ def run_prediction(config: PredictConfig, inputs: Sequence[str]) -> list[dict[st
     served = ServingModule(model)
     results = []
     for path, prefix in prefixes.items():
-        image = _read_image(path, config.on_bad_example)
+        image = _read_image(path, config.on_bad_example, model.preprocessing.apply_exif)
         if image is not None:
             class_map, mean_confidence = _segment(served, image)
             result = _describe(path, config.model, class_map, mean_confidence, model.labels)
@@ -132,10 +132,10 @@ def _plan_outputs(paths: list[epath.Path], folder: epath.Path) -> dict[epath.Pat
     return prefixes
 
 
-def _read_image(path: epath.Path, on_bad_example: str) -> np.ndarray | None:
+def _read_image(path: epath.Path, on_bad_example: str, apply_exif: bool) -> np.ndarray | None:
     """Returns uint8 `[height, width, 3]`, or None if the image is unreadable and skipped."""
     try:
-        return decode_image(path.read_bytes()).numpy()
+        return decode_image(path.read_bytes(), apply_exif=apply_exif).numpy()
     except (OSError, ImageError) as error:
         reason = getattr(error, "strerror", None) or error
         if on_bad_example == "skip":

@@ -37,6 +37,7 @@ def build_model(run: Run) -> Segformer:
             revision=config.model.revision,
             freeze_encoder=config.model.freeze_encoder,
             drop_path_rate=config.model.drop_path_rate,
+            apply_exif=config.train_data.apply_exif,
             precision=config.training.precision,
             seed=config.training.seed,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 
 import tensorflow as tf
@@ -87,10 +88,9 @@ def _check_data_service(config: TrainConfig, spec: DatasetSpec) -> None:
 
 def _load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[Split, Split]:
     train_data, data = config.train_data, config.data
-    train = pipeline.load_split(spec, data, train_data.train_split, train_data.max_train_examples)
-    evaluation = pipeline.load_split(
-        spec, data, data.eval_split, data.max_eval_examples, is_held_out=True
-    )
+    load = functools.partial(pipeline.load_split, spec, data, apply_exif=train_data.apply_exif)
+    train = load(train_data.train_split, train_data.max_train_examples)
+    evaluation = load(data.eval_split, data.max_eval_examples, is_held_out=True)
     _logger.info(
         "%s: %d training examples (%s), %d eval examples (%s), %d classes",
         data.dataset,

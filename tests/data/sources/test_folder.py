@@ -5,7 +5,9 @@ import pytest
 from etils import epath
 from PIL import Image
 
+from tests.data.exif_files import turned_jpeg
 from tfseg.data.folder_layouts import FolderLayout
+from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.sources import folder as folder_source
 from tfseg.data.split import Part
@@ -258,3 +260,31 @@ def test_a_part_without_examples(folder):
     folder.pair("train", "a")
     with pytest.raises(UserError, match=r"--eval_fraction=0\.001 leaves no example .* 1 examples"):
         names_of_part(folder, True, 0.001)
+
+
+def turned_pair(folder, rng, mask_size):
+    """A photograph stored as 24x30 and noted to be turned by 90 degrees, and a mask for it."""
+    mask = rng.integers(0, 3, mask_size, np.uint8)
+    folder.pair("train", "a", mask=mask, suffix=".jpg")
+    data = turned_jpeg(noise(rng), 6)
+    folder.image_path("train", "a.jpg").write_bytes(data)
+    return data, mask
+
+
+def test_photographs_are_turned_upright_and_masks_of_the_stored_size_with_them(folder, rng):
+    data, mask = turned_pair(folder, rng, (24, 30))
+    (example,) = load(folder)
+    np.testing.assert_array_equal(example["image"], decode_image(data))
+    np.testing.assert_array_equal(example["mask"], np.rot90(mask, -1))
+    (stored,) = load(folder, apply_exif=False)
+    np.testing.assert_array_equal(example["image"], np.rot90(stored["image"], -1))
+    np.testing.assert_array_equal(stored["mask"], mask)
+
+
+def test_masks_that_fit_the_upright_photograph_stay_as_they_are(folder, rng):
+    _, mask = turned_pair(folder, rng, (30, 24))
+    (example,) = load(folder)
+    assert example["image"].shape == (30, 24, 3)
+    np.testing.assert_array_equal(example["mask"], mask)
+    with pytest.raises(UserError, match=r"a\.png is 30x24 .* its image .*a\.jpg is 24x30"):
+        load(folder, apply_exif=False)

@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.data.exif_files import turned_jpeg
 from tests.data.sources.pictures import encode, rows
 from tfseg.config import DataConfig
 from tfseg.data import caching, pipeline
@@ -338,3 +339,15 @@ def test_digest_changes_with_the_examples_alone(write, tmp_path):
     mask[3, 5] = 2
     one_pixel[1] = one_pixel[1][0], encode(mask)
     assert digest(write(one_pixel)) not in digests
+
+
+@pytest.mark.parametrize("apply_exif", [True, False])
+def test_photographs_and_masks_of_the_stored_size_are_turned(apply_exif, write):
+    rng = np.random.default_rng(0)
+    data = turned_jpeg(rng.integers(0, 256, (8, 12, 3), np.uint8), 8)
+    mask = rng.integers(0, 3, (8, 12), np.uint8)
+    folder = write([({"bytes": data, "path": None}, encode(mask))])
+    (example,) = load(folder, apply_exif=apply_exif)
+    expected = np.rot90(mask) if apply_exif else mask
+    np.testing.assert_array_equal(example["mask"], expected)
+    assert example["image"].shape == (*expected.shape, 3)

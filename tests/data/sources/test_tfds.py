@@ -9,6 +9,7 @@ import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is import
 # isort: split
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets
 from PIL import Image
 from tensorflow_datasets.core.download import checksums
@@ -16,6 +17,7 @@ from tensorflow_datasets.datasets.oxford_iiit_pet import oxford_iiit_pet_dataset
 from tensorflow_datasets.datasets.scene_parse150 import scene_parse150_dataset_builder as scenes
 
 from tests import hosts
+from tests.data.exif_files import turned_jpeg
 from tfseg.config import DataConfig
 from tfseg.data import pipeline
 from tfseg.data.bad_examples import naming_bad_examples
@@ -449,3 +451,28 @@ def test_a_data_set_without_masks(tmp_path):
     builder = tensorflow_datasets.builder("cifar10", data_dir=str(tmp_path))
     with pytest.raises(UserError, match=message):
         tfds._feature_keys(builder, "cifar10", None, None)
+
+
+@pytest.mark.parametrize("apply_exif", [True, False])
+def test_photographs_and_masks_of_the_stored_size_are_turned(apply_exif, tmp_path):
+    rng = np.random.default_rng(0)
+    photograph = turned_jpeg(rng.integers(0, 256, (8, 12, 3), np.uint8), 8)
+    mask = rng.integers(0, 3, (8, 12, 1), np.uint8)
+    example = {"image": photograph, "segmentation_mask": mask}
+    tensorflow_datasets.dataset_builders.store_as_tfds_dataset(
+        name="turned",
+        version="1.0.0",
+        data_dir=tmp_path / "data",
+        split_datasets={"train": tf.data.Dataset.from_tensors(example)},
+        features=tensorflow_datasets.features.FeaturesDict(
+            {
+                "image": tensorflow_datasets.features.Image(),
+                "segmentation_mask": tensorflow_datasets.features.Image(shape=(None, None, 1)),
+            }
+        ),
+    )
+    data_dir = str(tmp_path / "data")
+    (example,) = tfds.load("turned", "train", data_dir=data_dir, apply_exif=apply_exif).examples
+    expected = np.rot90(mask[..., 0]) if apply_exif else mask[..., 0]
+    np.testing.assert_array_equal(example["mask"], expected)
+    assert example["image"].shape == (*expected.shape, 3)

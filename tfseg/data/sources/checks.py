@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfseg.data import remembered
+from tfseg.data import exif, remembered
 from tfseg.data.images import ImageError, decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import MaskError, decode_mask
@@ -77,6 +77,7 @@ def find_usable(
     split: str,
     on_bad_example: str,
     state: str | None = None,
+    apply_exif: bool = True,
 ) -> Usable:
     """Decodes every example of a split once, and returns the good ones.
 
@@ -89,19 +90,20 @@ def find_usable(
             nothing: all positions are returned, without a digest.
         state: Text that changes when the examples do. If all of them were good before in this
             state, they are not decoded again. None to decode them in any case.
+        apply_exif: Whether images are turned upright, and masks along with them; see `exif`.
 
     Raises:
         UserError: An example is bad and `on_bad_example` is `error`, or no example is left.
     """
     if on_bad_example == "keep":
         return Usable(list(range(count)), "", None)
-    facts = (_VERSION, state or "", labels.to_json())
+    facts = (_VERSION, state or "", labels.to_json(), str(apply_exif))
     known = remembered.recall(_KIND, facts) if state and count else None
     if known is not None:
         _logger.info("split %s: all %d examples were checked before", split, count)
         pixels = Counter({int(raw): number for raw, number in known["pixels"].items()})
         return Usable(list(range(count)), known["digest"], pixels)
-    usable = _decode_all(read, count, labels, split, on_bad_example)
+    usable = _decode_all(read, count, labels, split, on_bad_example, apply_exif)
     if state and len(usable.indices) == count:
         remembered.remember(_KIND, facts, {"digest": usable.digest, "pixels": usable.pixels})
     return usable
@@ -113,13 +115,14 @@ def _decode_all(
     labels: LabelSpec,
     split: str,
     on_bad_example: str,
+    apply_exif: bool,
 ) -> Usable:
     def check(index: int) -> Checked:
         try:
             example = read(index)
         except OSError as error:
             return Checked(f"an example of split {split} cannot be read ({error})")
-        return check_encoded(example, labels)
+        return check_encoded(example, labels, apply_exif)
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         checked = list(threads.map(check, range(count)))
@@ -136,19 +139,21 @@ def _decode_all(
     return Usable(list(good), join_hashes(each.digest for each in good.values()), pixels)
 
 
-def check_encoded(example: EncodedExample, labels: LabelSpec) -> Checked:
+def check_encoded(example: EncodedExample, labels: LabelSpec, apply_exif: bool = True) -> Checked:
     """Decodes an example."""
     for data, name in ((example.image, example.image_name), (example.mask, example.mask_name)):
         if not data:
             return Checked(f"{name} is empty")
     try:
-        pixels = decode_image(example.image)
+        pixels = decode_image(example.image, apply_exif=apply_exif)
     except ImageError as error:
         return Checked(f"{example.image_name} cannot be decoded ({error})")
     try:
         values = raw_values(example, labels)
     except MaskError as error:
         return Checked(f"{example.mask_name} cannot be read as a mask ({error})")
+    if apply_exif:
+        values = exif.turn_mask(values, pixels, example.image).numpy()
     if values.shape != tuple(pixels.shape[:2]):
         return Checked(
             f"{example.mask_name} is {values.shape[0]}x{values.shape[1]} (height x width) but its "

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from tfseg.data import folder_layouts, remembered, segments
+from tfseg.data import exif, folder_layouts, remembered, segments
 from tfseg.data.folder_layouts import FolderLayout, SplitFolders
 from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec
@@ -47,6 +47,7 @@ def load(
     part: Part | None = None,
     max_examples: int | None = None,
     on_bad_example: str = "error",
+    apply_exif: bool = True,
 ) -> Split:
     """Opens a split.
 
@@ -64,6 +65,7 @@ def load(
         max_examples: Use only the first so many pairs, by name.
         on_bad_example: `error`, `skip` to log bad pairs and leave them out, or `keep` to open all
             pairs unchecked and without a digest, also those of which a file does not exist.
+        apply_exif: Whether JPEG files are turned upright, and masks along with them; see `exif`.
 
     Returns:
         Examples with raw mask values, sorted by name; the name is the path of the image.
@@ -86,6 +88,7 @@ def load(
         split=split,
         on_bad_example=on_bad_example,
         state=remembered.state_of_files(used_files),
+        apply_exif=apply_exif,
     )
     pairs = [pairs[index] for index in usable.indices]
 
@@ -93,7 +96,7 @@ def load(
         paths = (epath.Path(record[key].decode()) for key in ("image", "mask"))
         return read(Pair(*paths))
 
-    decode = functools.partial(_decode_pair, labels=labels)
+    decode = functools.partial(_decode_pair, labels=labels, apply_exif=apply_exif)
     records = _make_records(pairs, lists)
     return Split(split, records, len(pairs), usable.digest, decode, read_record, usable.pixels)
 
@@ -197,10 +200,13 @@ def _find_segments(pair: Pair, lists: SegmentsByName) -> Segments:
     return segments.make_segments([]) if own is None else own
 
 
-def _decode_pair(record: dict[str, tf.Tensor], labels: LabelSpec) -> dict[str, tf.Tensor]:
+def _decode_pair(
+    record: dict[str, tf.Tensor], labels: LabelSpec, apply_exif: bool
+) -> dict[str, tf.Tensor]:
     own = [record[name] for name in Segments._fields if name in record]
-    return {
-        "image": decode_image(tf.io.read_file(record["image"])),
-        "mask": decode_mask_tensor(tf.io.read_file(record["mask"]), labels, own or None),
-        "name": record["image"],
-    }
+    image_bytes = tf.io.read_file(record["image"])
+    image = decode_image(image_bytes, apply_exif=apply_exif)
+    mask = decode_mask_tensor(tf.io.read_file(record["mask"]), labels, own or None)
+    if apply_exif:
+        mask = exif.turn_mask(mask, image, image_bytes)
+    return {"image": image, "mask": mask, "name": record["image"]}

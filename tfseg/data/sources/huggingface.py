@@ -28,7 +28,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from tfseg.data import remembered
+from tfseg.data import exif, remembered
 from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor
@@ -53,6 +53,7 @@ def load(
     part: Part | None = None,
     max_examples: int | None = None,
     on_bad_example: str = "error",
+    apply_exif: bool = True,
 ) -> Split:
     """Opens a split with an image column and a mask column of encoded pictures.
 
@@ -74,6 +75,7 @@ def load(
         max_examples: Use only the first so many examples.
         on_bad_example: `error`, `skip` to log bad examples and leave them out, or `keep` to open
             all of them unchecked.
+        apply_exif: Whether JPEG files are turned upright, and masks along with them; see `exif`.
 
     Returns:
         Examples with raw mask values, named `<split>_<index>`; the index counts the rows of the
@@ -89,7 +91,8 @@ def load(
     columns = {key: Cells(table.data.column(key), path, folders) for key in keys}
     segments = huggingface_cells.find_segments(table.data, f"hf:{path}")
     rows = _choose_rows(len(table), part, f"hf:{path}, split {split}")[:max_examples]
-    read = functools.partial(_read_row, columns=columns, segments=segments, split=split)
+    cells = {"columns": columns, "segments": segments, "split": split}
+    read = functools.partial(_read_row, **cells)
     usable = checks.find_usable(
         lambda position: read(rows[position]),
         len(rows),
@@ -97,12 +100,10 @@ def load(
         split=split,
         on_bad_example=on_bad_example,
         state=_state(table, columns, rows),
+        apply_exif=apply_exif,
     )
     indices = np.array([rows[position] for position in usable.indices], np.int64)
-
-    decode = functools.partial(
-        _decode_row, columns=columns, segments=segments, split=split, labels=labels
-    )
+    decode = functools.partial(_decode_row, **cells, labels=labels, apply_exif=apply_exif)
     records = tf.data.Dataset.from_tensor_slices(indices)
     return Split(split, records, len(indices), usable.digest, decode, read, usable.pixels)
 
@@ -121,6 +122,7 @@ def _decode_row(
     segments: SegmentLists | None,
     split: str,
     labels: LabelSpec,
+    apply_exif: bool,
 ) -> dict[str, tf.Tensor]:
     def read(index: np.ndarray) -> tuple[bytes | np.ndarray, ...]:
         row = index.item()
@@ -128,13 +130,15 @@ def _decode_row(
         return *cells, *(segments.read(row) if segments else ())
 
     types = [tf.string, tf.string, *([tf.int32, tf.int32] if segments else ())]
-    image, mask, *own = tf.numpy_function(read, [index], types, stateful=False)
+    image_bytes, mask_bytes, *own = tf.numpy_function(read, [index], types, stateful=False)
+    image_bytes, mask_bytes = (tf.ensure_shape(part, ()) for part in (image_bytes, mask_bytes))
     own = [tf.ensure_shape(part, (None,)) for part in own]
-    return {
-        "image": decode_image(tf.ensure_shape(image, ())),
-        "mask": decode_mask_tensor(tf.ensure_shape(mask, ()), labels, own or None),
-        "name": tf.strings.join([split, "_", tf.strings.as_string(index)]),
-    }
+    image = decode_image(image_bytes, apply_exif=apply_exif)
+    mask = decode_mask_tensor(mask_bytes, labels, own or None)
+    if apply_exif:
+        mask = exif.turn_mask(mask, image, image_bytes)
+    name = tf.strings.join([split, "_", tf.strings.as_string(index)])
+    return {"image": image, "mask": mask, "name": name}
 
 
 def _read_row(

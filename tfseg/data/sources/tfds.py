@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfseg import network
-from tfseg.data import masks
+from tfseg.data import exif, masks
 from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec, ObjectClass
 from tfseg.data.sources.checks import EncodedExample
@@ -32,6 +32,7 @@ def load(
     mask_key: str | None = None,
     object_class: ObjectClass | None = None,
     max_examples: int | None = None,
+    apply_exif: bool = True,
 ) -> Split:
     """Opens a split of a TFDS data set, and downloads and prepares the data set if necessary.
 
@@ -46,6 +47,7 @@ def load(
             images of one channel.
         object_class: Feature that tells the class of the object in an image, if the mask does not.
         max_examples: Use only the first so many examples.
+        apply_exif: Whether JPEG files are turned upright, and masks along with them; see `exif`.
 
     Returns:
         Examples with raw mask values, named by the data set's `file_name` or `name`, else
@@ -58,7 +60,8 @@ def load(
     prepare(builder)
     image_key, mask_key = _feature_keys(builder, path, image_key, mask_key)
     keys = {"image_key": image_key, "mask_key": mask_key, "object_class": object_class}
-    return read_split(builder, path, split, labels, **keys, max_examples=max_examples)
+    options = {"max_examples": max_examples, "apply_exif": apply_exif}
+    return read_split(builder, path, split, labels, **keys, **options)
 
 
 def read_class_names(path: str, data_dir: str | None, mask_key: str | None) -> tuple[str, ...]:
@@ -198,8 +201,11 @@ def read_split(
     mask_key: str,
     object_class: ObjectClass | None = None,
     max_examples: int | None,
+    apply_exif: bool = False,
 ) -> Split:
     """Opens a split of a prepared builder; `name` is the data set's name in messages.
+
+    Images have the static shape of their feature, unless they may be turned.
 
     Raises:
         UserError: The data set has no such split.
@@ -216,17 +222,17 @@ def read_split(
         labels=labels,
         object_class=object_class,
     )
-    image_size = builder.info.features[image_key].shape[:2]
+    image_shape = builder.info.features[image_key].shape
 
     def read_record(record: dict[str, Any]) -> EncodedExample:
         name, mask = record["name"].decode(errors="replace"), decode_mask(record).numpy()
         return EncodedExample(record[image_key], mask, name, f"mask of {name}")
 
     def decode_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        image = record[image_key]
+        image, mask = record[image_key], decode_mask(record)
         if image.dtype == tf.string:
-            image = tf.ensure_shape(decode_image(image), (*image_size, 3))
-        return {"image": image, "mask": decode_mask(record), "name": record["name"]}
+            image, mask = _decode_image(image, mask, image_shape, apply_exif)
+        return {"image": image, "mask": mask, "name": record["name"]}
 
     def select(index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         default_name = tf.strings.join([split, "_", tf.strings.as_string(index)])
@@ -249,6 +255,16 @@ def _open_encoded(builder, name: str, split: str, keys: tuple[str, str]) -> tf.d
             f"{name} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
             "slices such as train[:80%]); set --train_split and --eval_split"
         ) from error
+
+
+def _decode_image(
+    image_bytes: tf.Tensor, mask: tf.Tensor, shape: tuple[int | None, ...], apply_exif: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the image, and the mask as it fits the image."""
+    image = decode_image(image_bytes, apply_exif=apply_exif)
+    if apply_exif:
+        return image, exif.turn_mask(mask, image, image_bytes)
+    return tf.ensure_shape(image, (*shape[:2], 3)), mask
 
 
 def _decode_mask(
