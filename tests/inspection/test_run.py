@@ -33,7 +33,7 @@ def examine(folder, output_dir, *, train_batch_size=4, gallery_augmented=False, 
     config = DoctorConfig(
         run=DoctorRunConfig(str(output_dir), train_batch_size, gallery_augmented),
         data=DataConfig(dataset=f"folder:{folder}", **data),
-        train_data=TrainDataConfig(),
+        train_data=TrainDataConfig(augmentation="flip"),
     )
     is_fit = run_inspection(config)
     report = json.loads((output_dir / "doctor.json").read_text())

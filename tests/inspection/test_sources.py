@@ -206,6 +206,14 @@ def test_a_strict_training_skips_what_has_no_name_and_so_does_the_count(folder, 
     assert kinds(report) == {"no_example"}
 
 
+def test_labels_that_are_reduced_already(folder, examine, names):
+    """A training with these flags stops at the start."""
+    dataset, names = folder(stripes(0, 1, 255)), names({"0": "sky", "1": "road", "2": "car"})
+    report = examine(dataset, id2label=names, reduce_labels=True)
+    assert "reduction" in kinds(report)
+    assert "as if their labels were reduced already" in json.dumps(report["findings"])
+
+
 def test_a_split_of_void_is_unfit(folder, examine, names):
     report = examine(folder(stripes(255)), id2label=names({"0": "sky", "1": "road"}))
     assert kinds(report) == {"all_void"}

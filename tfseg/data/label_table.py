@@ -71,7 +71,9 @@ def rows(labels: LabelSpec, pixels: Mapping[int, int]) -> list[str]:
         class_id = class_of_value.get(raw)
         name = "(void)" if class_id is None else labels.names[class_id]
         share = f"{pixels.get(raw, 0) / total:.2%}"
-        lines.append((_spell(raw, labels), "-" if class_id is None else str(class_id), share, name))
+        lines.append(
+            (spell_value(raw, labels), "-" if class_id is None else str(class_id), share, name)
+        )
     if len(others) > _MOST_VOID:
         rest = sum(pixels[raw] for raw in others[_MOST_VOID:])
         lines.append(("other", "-", f"{rest / total:.2%}", "(void)"))
@@ -81,7 +83,8 @@ def rows(labels: LabelSpec, pixels: Mapping[int, int]) -> list[str]:
     ]
 
 
-def _spell(raw: int, labels: LabelSpec) -> str:
+def spell_value(raw: int, labels: LabelSpec) -> str:
+    """Returns a raw mask value as --id2label writes it: a number, or a colour as `128,64,0`."""
     if not labels.has_color_masks:
         return str(raw)
     return ",".join(str(raw >> shift & 255) for shift in (0, 8, 16))
@@ -93,7 +96,7 @@ def warn_unnamed(labels: LabelSpec, pixels: Mapping[int, int]) -> str | None:
     unnamed = {raw: pixels[raw] for raw in sorted(pixels.keys() - set(labels.known_values))}
     if not unnamed:
         return None
-    values = ", ".join(_spell(raw, labels) for raw in itertools.islice(unnamed, _MOST_VOID))
+    values = ", ".join(spell_value(raw, labels) for raw in itertools.islice(unnamed, _MOST_VOID))
     more = " and others" if len(unnamed) > _MOST_VOID else ""
     text = (
         f"{sum(unnamed.values()) / total:.2%} of the pixels are void because no class has their "

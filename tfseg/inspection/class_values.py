@@ -6,7 +6,6 @@ import dataclasses
 import tempfile
 from typing import Any
 
-import numpy as np
 from etils import epath
 
 from tfseg.config.commands import DoctorConfig
@@ -62,7 +61,7 @@ def _read_values(split: Split, labels: LabelSpec) -> set[int]:
             mask = checks.raw_values(split.read(record), labels)
         except (OSError, masks.MaskError):  # The scan that follows reports it.
             return []
-        return np.unique(mask).tolist()
+        return list(checks.count_values(mask))
 
     found = map_in_order(read, split.records.as_numpy_iterator())
     return {value for values in with_bar(found, split, True) for value in values}

@@ -23,7 +23,6 @@ from tfseg.inspection import near_duplicates
 
 _ORIENTATION = 0x0112  # EXIF 2.3, table 4: 1 is upright, 2..8 are turned or mirrored
 _SUFFIX_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP"}
-_FEW_VALUES = 1 << 16  # up to here a table of all values is faster to count than sorting them
 _THUMBNAIL_SIDE = 320  # pixels
 # What TensorFlow writes around the text of an error: the function and the operation.
 _TENSORFLOW_WORDS = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:.*")
@@ -54,8 +53,7 @@ class Inspected:
         fault: What makes the example unusable; None if nothing does.
         notes: What is odd about it.
         size: (height, width) of the image in pixels; None if it cannot be decoded.
-        values: Distinct raw mask values, int64 `[n]`.
-        pixels: Number of pixels of each of them, int64 `[n]`.
+        pixels: Number of pixels by raw mask value.
         image_digest: SHA-256 of the image's bytes, or of its pixels where the source has no bytes.
         digest: SHA-256 of encoded image and mask, see `checks.hash_example`.
         perceptual_hash: bool `[bits]`, or None; see `near_duplicates`.
@@ -67,8 +65,7 @@ class Inspected:
     fault: Fault | None = None
     notes: list[Fault] = dataclasses.field(default_factory=list)
     size: tuple[int, int] | None = None
-    values: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
-    pixels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    pixels: dict[int, int] = dataclasses.field(default_factory=dict)
     image_digest: bytes = b""
     digest: bytes = b""
     perceptual_hash: np.ndarray | None = None
@@ -210,13 +207,8 @@ def _compare_sizes(mask: np.ndarray, found: Inspected) -> None:
 
 
 def _count_values(mask: np.ndarray, labels: LabelSpec, found: Inspected) -> None:
-    if mask.size and mask.min() >= 0 and mask.max() < _FEW_VALUES:
-        counts = np.bincount(mask.ravel())
-        found.values = np.flatnonzero(counts)
-        found.pixels = counts[found.values]
-    else:
-        found.values, found.pixels = np.unique(mask, return_counts=True)
-    if not np.isin(found.values, labels.class_values).any():
+    found.pixels = checks.count_values(mask)
+    if found.pixels.keys().isdisjoint(labels.class_values):
         text = f"{found.mask_name} holds nothing but void"
         found.notes.append(Fault("void", text))
 

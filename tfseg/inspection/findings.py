@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from tfseg.data.label_table import check_reduction, spell_value
 from tfseg.data.labels import LabelSpec
+from tfseg.errors import UserError
 from tfseg.inspection import near_duplicates
 from tfseg.inspection.near_duplicates import Match
 from tfseg.inspection.scan import Scan
@@ -28,8 +30,8 @@ class Finding:
     """One thing to know about the data set.
 
     Attributes:
-        kind: A key of `HEADINGS`, or `no_names`, `unnamed`, `absent`, `all_void`, `duplicate`,
-            `near_duplicate`, `batch`, `no_example`.
+        kind: A key of `HEADINGS`, or `no_names`, `unnamed`, `reduction`, `absent`, `all_void`,
+            `duplicate`, `near_duplicate`, `batch`, `no_example`.
         is_problem: Whether it stops a training with the given flags; otherwise it is a note.
         text: A sentence in one line; line breaks, which a file's name may hold, become spaces.
         files: What it is about, one line for each file.
@@ -45,7 +47,12 @@ class Finding:
 
 
 def judge(
-    scans: Sequence[Scan], labels: LabelSpec, *, on_bad_example: str, batch_size: int
+    scans: Sequence[Scan],
+    labels: LabelSpec,
+    *,
+    on_bad_example: str,
+    batch_size: int,
+    reduce_labels: bool = False,
 ) -> list[Finding]:
     """Returns all findings, problems first.
 
@@ -54,6 +61,7 @@ def judge(
         labels: The data set's classes.
         on_bad_example: With `skip`, bad examples are notes.
         batch_size: Number of examples that the training split must hold.
+        reduce_labels: Whether --reduce_labels was given.
     """
     found = []
     for scan in scans:
@@ -61,6 +69,8 @@ def judge(
         found += _group(scan, on_bad_example)
         found += _find_unnamed(scan, labels, on_bad_example)
         found += _find_absent(scan, labels)
+    if reduce_labels:
+        found += _find_reduction(scans[0], labels)
     found += _find_duplicates(*scans)
     return sorted(found, key=lambda finding: not finding.is_problem)
 
@@ -117,16 +127,9 @@ def unnamed_values(scan: Scan, labels: LabelSpec) -> list[int]:
     return sorted(set(scan.value_pixels) - set(labels.known_values))
 
 
-def value_key(value: int, labels: LabelSpec) -> str:
-    """Returns a raw mask value as --id2label writes it: a number, or a colour as `128,64,0`."""
-    if not labels.has_color_masks:
-        return str(value)
-    return ",".join(str(value >> shift & 255) for shift in (0, 8, 16))
-
-
 def _find_unnamed(scan: Scan, labels: LabelSpec, on_bad_example: str) -> list[Finding]:
     lines = tuple(
-        f"value {value_key(value, labels)} has no name: {scan.value_pixels[value]} pixels in "
+        f"value {spell_value(value, labels)} has no name: {scan.value_pixels[value]} pixels in "
         f"{_count(scan.value_images[value], 'mask')}, first in {scan.value_example[value]}"
         for value in unnamed_values(scan, labels)
     )
@@ -137,6 +140,14 @@ def _find_unnamed(scan: Scan, labels: LabelSpec, on_bad_example: str) -> list[Fi
         text += f" ({_count(len(lines) - 1, 'other value')} in the list)"
     is_problem = labels.strict and on_bad_example == "error"
     return [Finding("unnamed", is_problem, text, lines)]
+
+
+def _find_reduction(scan: Scan, labels: LabelSpec) -> list[Finding]:
+    try:
+        check_reduction(labels, scan.value_pixels, scan.split)
+    except UserError as error:
+        return [Finding("reduction", True, str(error))]
+    return []
 
 
 def _find_absent(scan: Scan, labels: LabelSpec) -> list[Finding]:

@@ -47,6 +47,7 @@ def run_inspection(config: DoctorConfig) -> bool:
         spec.labels,
         on_bad_example=config.data.on_bad_example,
         batch_size=config.run.train_batch_size,
+        reduce_labels=config.data.reduce_labels,
     )
     verdict = findings_lib.verdict(findings, scans, spec.labels)
     augmented = _draw_batch(config, spec, splits[0], scans[0])

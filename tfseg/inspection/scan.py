@@ -74,7 +74,7 @@ class Scan:
             self.faults.append(found.fault)
             return
         self._add_values(found, labels)
-        if labels.strict and not set(found.values.tolist()) <= set(labels.known_values):
+        if labels.strict and not found.pixels.keys() <= set(labels.known_values):
             return  # A training stops at this example, or skips it.
         self.good.append(index)
         self.names.append(found.name)
@@ -86,7 +86,7 @@ class Scan:
         self._add_classes(found, labels)
 
     def _add_values(self, found: Inspected, labels: LabelSpec) -> None:
-        for value, count in zip(found.values.tolist(), found.pixels.tolist(), strict=True):
+        for value, count in found.pixels.items():
             if value not in self.value_pixels and len(self.value_pixels) == _MAX_VALUES:
                 continue
             self.value_pixels[value] += count
@@ -95,7 +95,7 @@ class Scan:
 
     def _add_classes(self, found: Inspected, labels: LabelSpec) -> None:
         class_of, pixels = labels.class_of_value, np.zeros(labels.num_classes, np.int64)
-        for value, count in zip(found.values.tolist(), found.pixels.tolist(), strict=True):
+        for value, count in found.pixels.items():
             if value in class_of:
                 pixels[class_of[value]] += count
         self.class_pixels += pixels

@@ -9,8 +9,9 @@ import shlex
 import numpy as np
 
 from tfseg.config.defaults import SIZE_MULTIPLE
+from tfseg.data.label_table import spell_value
 from tfseg.data.labels import LabelSpec
-from tfseg.inspection.findings import unnamed_values, value_key
+from tfseg.inspection.findings import unnamed_values
 from tfseg.inspection.scan import Scan
 
 MAX_AREA = 512 * 512  # pixels; what a SegFormer-B0 trains on by default
@@ -70,7 +71,7 @@ def id2label_template(scans: list[Scan], labels: LabelSpec) -> str | None:
     if not unnamed and not is_made_up:
         return None
     names |= {value: _made_up_name(value) for value in unnamed}
-    ordered = {value_key(value, labels): names[value] for value in sorted(names)}
+    ordered = {spell_value(value, labels): names[value] for value in sorted(names)}
     return json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
 
 
