@@ -49,7 +49,8 @@ def test_an_image_of_one_pixel_has_a_hash():
     assert near_duplicates.hash_image(np.zeros((1, 1, 3), np.uint8)).shape == (256,)
 
 
-def test_many_hashes_are_compared_block_by_block():
+def test_many_hashes_are_compared_block_by_block(monkeypatch):
+    monkeypatch.setattr(near_duplicates, "_MAX_PRODUCTS", 3000 * 700)
     rng = np.random.default_rng(0)
     first = rng.integers(0, 2, (3000, 256)).astype(bool)
     second = first[rng.permutation(3000)]

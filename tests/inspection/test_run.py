@@ -123,7 +123,7 @@ def test_an_image_without_a_mask_and_an_empty_mask(folder, tmp_path):
     empty.write_bytes(b"")
     report = examine(folder, tmp_path)
     (line,) = files_of(report, "missing")
-    assert line == f"{folder}/images/train/3.jpg: there is no file {missing}"
+    assert line == f"{folder}/images/train/3.jpg needs {missing}, which is missing"
     assert files_of(report, "empty") == [f"{empty} is empty (0 bytes)"]
     assert report["verdict"].startswith("not fit: split train, files that do not exist: 1, first: ")
     assert report["verdict"].endswith("(and 1 more)")
@@ -238,7 +238,7 @@ def test_the_page_is_whole_loads_nothing_and_escapes_names(folder, tmp_path):
     page = Page(text)
     assert (page.open, page.outside) == ([], [])
     assert report["verdict"] in page.text
-    assert f"{odd}: there is no file" in page.text
+    assert f"{odd} needs " in page.text
     assert "<b>floor</b>" in page.text
     assert "a & b" in page.text
     # 6 + 3 examples and a batch of 4, each as image, mask and overlay. The odd one, the last by

@@ -5,7 +5,9 @@ import tensorflow as tf
 
 from tests.inspection.splits import encoded_png, read_record
 from tfseg.data.labels import LabelSpec
+from tfseg.data.sources import shapes
 from tfseg.data.split import Split
+from tfseg.inspection import scan as scan_lib
 from tfseg.inspection.scan import scan_split
 
 LABELS = LabelSpec(("sky", "road"))
@@ -29,6 +31,25 @@ def test_pixels_need_no_file():
     assert found.value_example == {0: "mask of a", 70_000: "mask of b"}
     assert found.class_images.tolist() == [2, 0]
     assert found.class_support.tolist() == [1200, 0]
+
+
+def test_only_so_many_values_are_kept(monkeypatch):
+    monkeypatch.setattr(scan_lib, "_MAX_VALUES", 5)
+    mask = np.arange(12, dtype=np.int32).reshape(1, 3, 4)
+    images = np.zeros((1, 3, 4, 3), np.uint8)
+    records = tf.data.Dataset.from_tensor_slices({"image": images, "mask": mask, "name": ["a"]})
+    found = scan(Split("train", records, 1, "digest", read=read_record))
+    assert found.value_pixels == dict.fromkeys(range(5), 1)
+    assert found.class_pixels.tolist() == [1, 1]
+
+
+def test_a_split_of_tfds(tmp_path):
+    found = scan(shapes.load("train[:3]", data_dir=str(tmp_path), config="tiny"))
+    assert len(found.names) == 3
+    assert all(name.startswith("shapes_train_") for name in found.names)
+    assert found.sizes == [(128, 128)] * 3
+    assert sum(found.value_pixels.values()) == 3 * 128 * 128
+    assert found.faults == found.notes == []
 
 
 def test_records_that_break_off_are_a_fault_and_the_others_count():

@@ -85,6 +85,12 @@ class DataConfig:
         "beside the images",
         default_text=".png",
     )
+    segments_info: str | None = option(
+        None,
+        "JSON file of the segments in the masks of a folder: data set, whose pixels are then ids "
+        "of segments: COCO's for panoptic masks, or a release file of Segments.ai",
+        default_text="the pixels are the values of classes",
+    )
     id2label: str | None = option(
         None,
         'JSON file of class names by raw mask value, e.g. {"0": "sky", "1": "road"}, or by colour, '
@@ -135,7 +141,7 @@ class DataConfig:
         check_fields(self)
         check_size("image_size", self.image_size)
         self._check_source("hf:", "dataset_config", "dataset_revision")
-        self._check_source("folder:", "image_suffix", "mask_suffix")
+        self._check_source("folder:", "image_suffix", "mask_suffix", "segments_info")
         self._check_eval_fraction()
         self._check_pet_task()
 

@@ -86,8 +86,8 @@ def check_example(example: Example, labels: LabelSpec) -> Example:
     )
     mapped = masks.map_mask_values(mask, labels)
     if labels.strict:
-        void_values = [*labels.void_values, labels.ignore_index]
-        is_intended = functools.reduce(tf.logical_or, [mask == value for value in void_values])
+        void = sorted(set(labels.known_values) - set(labels.class_values))
+        is_intended = functools.reduce(tf.logical_or, [mask == value for value in void])
         unnamed = tf.boolean_mask(mask, (mapped == labels.ignore_index) & ~is_intended)
         _assert(
             tf.size(unnamed) == 0,

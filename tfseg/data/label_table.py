@@ -10,7 +10,6 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 
-from tfseg.data import masks
 from tfseg.data.labels import LabelSpec
 from tfseg.data.sources import checks
 from tfseg.data.split import Split
@@ -52,8 +51,7 @@ def _count_sample(split: Split, labels: LabelSpec) -> Counter[int]:
     if split.read is None:
         return pixels
     for record in itertools.islice(split.records.as_numpy_iterator(), _SAMPLE):
-        mask = split.read(record).mask
-        mask = masks.decode_mask(mask, labels) if isinstance(mask, bytes) else mask
+        mask = checks.raw_values(split.read(record), labels)
         pixels.update(checks.count_values(mask))
     return pixels
 

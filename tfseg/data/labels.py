@@ -11,6 +11,8 @@ import numpy as np
 
 from tfseg.config.defaults import DEFAULT_IGNORE_INDEX
 
+NO_VALUE = -1  # the raw value of pixels of which no list of segments tells the class
+
 
 @dataclasses.dataclass(frozen=True)
 class LabelSpec:
@@ -114,7 +116,7 @@ class LabelSpec:
     @property
     def known_values(self) -> tuple[int, ...]:
         """Raw values that a mask may hold if labels are strict."""
-        return (*self.class_values, *self.void_values, self.ignore_index)
+        return (*self.class_values, *self.void_values, self.ignore_index, NO_VALUE)
 
     def to_json(self) -> str:
         """Returns names, mask values and palette as JSON."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -158,8 +157,9 @@ def _load_source(
     if spec.source == "folder":
         from tfseg.data.sources import folder
 
-        suffixes = {"image_suffix": config.image_suffix, "mask_suffix": config.mask_suffix}
-        return folder.load(spec.path, split, spec.labels, **suffixes, **checked)
+        names = ("image_suffix", "mask_suffix", "segments_info")
+        own = {name: getattr(config, name) for name in names}
+        return folder.load(spec.path, split, spec.labels, **own, **checked)
     keys = {
         "image_key": config.image_key or spec.image_key,
         "mask_key": config.mask_key or spec.mask_key,

@@ -14,6 +14,7 @@ from tfseg.config.sections import DataConfig
 from tfseg.data import masks, pipeline
 from tfseg.data.catalog import DatasetSpec, NoClassNames
 from tfseg.data.labels import LabelSpec
+from tfseg.data.sources import checks
 from tfseg.data.split import Split
 from tfseg.inspection.findings import Finding
 from tfseg.inspection.scan import map_in_order, with_bar
@@ -58,8 +59,7 @@ def _read_values(split: Split, labels: LabelSpec) -> set[int]:
 
     def read(record: Any) -> list[int]:
         try:
-            mask = split.read(record).mask
-            mask = masks.decode_mask(mask, labels) if isinstance(mask, bytes) else mask
+            mask = checks.raw_values(split.read(record), labels)
         except (OSError, masks.MaskError):  # The scan that follows reports it.
             return []
         return np.unique(mask).tolist()

@@ -30,10 +30,9 @@ _TENSORFLOW_WORDS = re.compile(r"\{\{.*?\}\}\s*|\s*\[Op:.*")
 
 
 class Fault(NamedTuple):
-    """Something about an example: its kind, the file's name, and a sentence that names the file."""
+    """Something about an example: its kind, and a sentence that names the file."""
 
     kind: str
-    name: str
     text: str
 
 
@@ -104,7 +103,7 @@ def inspect(
     try:
         encoded = _read(record, read, found)
         image = _decode_image(encoded.image, found)
-        mask = _decode_mask(encoded.mask, labels, found)
+        mask = _decode_mask(encoded, labels, found)
         _compare_sizes(mask, found)
     except _Unusable as stop:
         found.fault = stop.args[0]
@@ -122,12 +121,14 @@ def _read(record: Any, read: Callable[[Any], EncodedExample], found: Inspected) 
     try:
         encoded = read(record)
     except FileNotFoundError as error:
-        text = f"{found.name}: there is no file {error.filename or error}"
-        raise _Unusable(Fault("missing", found.name, text)) from error
+        missing = error.filename or found.name
+        reason = "does not exist" if missing == found.name else f"needs {missing}, which is missing"
+        text = f"{found.name} {reason}"
+        raise _Unusable(Fault("missing", text)) from error
     except (tf.errors.OpError, OSError) as error:
         reason = _TENSORFLOW_WORDS.sub("", " ".join(str(error).split()))
         text = f"{found.name} cannot be read ({reason})"
-        raise _Unusable(Fault("unreadable", found.name, text)) from error
+        raise _Unusable(Fault("unreadable", text)) from error
     found.name, found.mask_name = encoded.image_name, encoded.mask_name
     return encoded
 
@@ -139,22 +140,22 @@ def _decode_image(data: Any, found: Inspected) -> np.ndarray:
         return data
     found.image_digest = hashlib.sha256(data).digest()
     if not data:
-        raise _Unusable(Fault("empty", found.name, f"{found.name} is empty (0 bytes)"))
+        raise _Unusable(Fault("empty", f"{found.name} is empty (0 bytes)"))
     kind, orientation = _look_at_header(data)
     try:
         image = decode_image(data).numpy()
     except ImageError as error:
-        word = f"is a damaged or truncated {kind}" if kind else "is no picture"
-        text = f"{found.name} {word} ({error})"
-        raise _Unusable(Fault("unreadable", found.name, text)) from error
+        reason = f"is a damaged or truncated {kind}" if kind else f"cannot be decoded ({error})"
+        text = f"{found.name} {reason}"
+        raise _Unusable(Fault("unreadable", text)) from error
     except tf.errors.OpError as error:  # for instance more memory than there is
         text = f"{found.name} cannot be decoded ({type(error).__name__})"
-        raise _Unusable(Fault("unreadable", found.name, text)) from error
+        raise _Unusable(Fault("unreadable", text)) from error
     found.size = image.shape[:2]
     _note_format(kind, found.name, found)
     if orientation != 1:
         text = f"{found.name} has EXIF orientation {orientation}"
-        found.notes.append(Fault("exif", found.name, text))
+        found.notes.append(Fault("exif", text))
     return image
 
 
@@ -173,20 +174,21 @@ def _note_format(kind: str | None, name: str, found: Inspected) -> None:
     expected = _SUFFIX_FORMATS.get(suffix)
     if kind and expected and kind not in (expected, "MPO"):  # MPO: a JPEG with several pictures
         text = f"{name} is a {kind} file, not {expected} as its suffix says"
-        found.notes.append(Fault("format", name, text))
+        found.notes.append(Fault("format", text))
 
 
-def _decode_mask(data: Any, labels: LabelSpec, found: Inspected) -> np.ndarray:
+def _decode_mask(encoded: EncodedExample, labels: LabelSpec, found: Inspected) -> np.ndarray:
+    data = encoded.mask
     if not isinstance(data, bytes):
         return data
     name = found.mask_name
     if not data:
-        raise _Unusable(Fault("empty", name, f"{name} is empty (0 bytes)"))
+        raise _Unusable(Fault("empty", f"{name} is empty (0 bytes)"))
     try:
-        mask = masks.decode_mask(data, labels)
+        mask = checks.raw_values(encoded, labels)
     except masks.MaskError as error:
         text = f"{name} cannot be read as a mask ({error})"
-        raise _Unusable(Fault("mask", name, text)) from error
+        raise _Unusable(Fault("mask", text)) from error
     _note_format(_look_at_header(data)[0], name, found)
     return mask
 
@@ -197,7 +199,6 @@ def _compare_sizes(mask: np.ndarray, found: Inspected) -> None:
         raise _Unusable(
             Fault(
                 "size",
-                found.mask_name,
                 f"{found.mask_name} is {height}x{width} (height x width) but its image "
                 f"{found.name} is {image_height}x{image_width}",
             )
@@ -213,7 +214,7 @@ def _count_values(mask: np.ndarray, labels: LabelSpec, found: Inspected) -> None
         found.values, found.pixels = np.unique(mask, return_counts=True)
     if not np.isin(found.values, labels.class_values).any():
         text = f"{found.mask_name} holds nothing but void"
-        found.notes.append(Fault("void", found.mask_name, text))
+        found.notes.append(Fault("void", text))
 
 
 def _shrink(image: np.ndarray, mask: np.ndarray, labels: LabelSpec, name: str) -> Thumbnail:

@@ -54,20 +54,21 @@ def find_near(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> list
         first: Hashes, bool `[bits]` each.
         second: As `first`.
     """
-    if not len(first) or not len(second):
+    if not len(second):
         return []
-    signs = _signs(first)
-    num_bits, block = signs.shape[1], max(1, _MAX_PRODUCTS // len(first))
-    matches = []
-    for start in range(0, len(second), block):
-        products = _signs(second[start : start + block]) @ signs.T
-        nearest = products.argmax(axis=1)
-        distances = (num_bits - products[np.arange(len(nearest)), nearest]) / 2
-        matches += [
-            Match(int(nearest[row]), start + int(row), round(float(distances[row])))
-            for row in np.flatnonzero(distances <= MAX_DISTANCE)
-        ]
-    return matches
+    signs = _signs(second)
+    nearest, largest = np.zeros(len(second), int), np.full(len(second), -np.inf)
+    block = max(1, _MAX_PRODUCTS // len(second))
+    for start in range(0, len(first), block):
+        products = signs @ _signs(first[start : start + block]).T
+        is_nearer = products.max(axis=1) > largest
+        largest = np.maximum(largest, products.max(axis=1))
+        nearest[is_nearer] = start + products.argmax(axis=1)[is_nearer]
+    distances = (signs.shape[1] - largest) / 2
+    return [
+        Match(int(nearest[index]), int(index), round(float(distances[index])))
+        for index in np.flatnonzero(distances <= MAX_DISTANCE)
+    ]
 
 
 def _signs(hashes: Sequence[np.ndarray]) -> np.ndarray:

@@ -32,7 +32,8 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .legend span.entry { margin-right: 1rem; white-space: nowrap; }
 .row { display: flex; gap: .3rem; margin: .2rem 0 1rem; }
 .row img { width: 32.8%; object-fit: contain; align-self: flex-start; }
-figcaption, code, li, summary { overflow-wrap: anywhere; }
+figcaption, li, summary { overflow-wrap: anywhere; }
+code { word-break: break-all; }
 figure { margin: 0; }
 """
 

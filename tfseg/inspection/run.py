@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shlex
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from etils import epath
 from tfseg.config.commands import DoctorConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
+from tfseg.data.labels import LabelSpec
 from tfseg.data.split import Split, choose_eval_split
 from tfseg.files import write_atomically
 from tfseg.inspection import class_values, gallery, page, record, suggestions, verdicts
@@ -47,9 +49,8 @@ def run_inspection(config: DoctorConfig) -> bool:
     )
     verdict = findings_lib.verdict(findings, scans, spec.labels)
     augmented = _draw_batch(config, spec, splits[0], scans[0])
-    _write(config, spec, verdict, findings, scans, augmented)
     _remember(config, spec, verdict, findings, scans)
-    _log(config, verdict, findings)
+    _write(config, spec.labels, verdict, findings, scans, augmented)
     return not any(finding.is_problem for finding in findings)
 
 
@@ -99,23 +100,37 @@ def _draw_batch(
     return gallery.draw_batch(split, positions, spec.labels, train_data, image_size)
 
 
+def _suggest(config: DoctorConfig, scans: list[Scan], labels: LabelSpec) -> dict[str, str]:
+    """Returns flags as text for a shell; writes id2label.json if there are names to fill in."""
+    flags = suggestions.suggest_flags(scans[0], labels)
+    template = suggestions.id2label_template(scans, labels)
+    if template and not config.data.label_map:  # which has other names
+        path = epath.Path(config.run.output_dir).expanduser() / "id2label.json"
+        write_atomically(path, template)
+        flag = shlex.quote(f"--id2label={path}")
+        flags["id2label"] = f"{flag}  # after you fill in the names"
+    return flags
+
+
 def _write(
     config: DoctorConfig,
-    spec: DatasetSpec,
+    labels: LabelSpec,
     verdict: str,
     findings: Sequence[findings_lib.Finding],
     scans: list[Scan],
     augmented: list[Thumbnail],
 ) -> None:
     folder = epath.Path(config.run.output_dir).expanduser()
-    flags = suggestions.suggest_flags(scans[0], spec.labels)
-    template = suggestions.id2label_template(scans, spec.labels)
-    if template and not config.data.label_map:  # which has other names
-        write_atomically(folder / "id2label.json", template)
-        flags["id2label"] = f"--id2label={folder / 'id2label.json'}  (after you fill in the names)"
-    facts = (config.data.dataset, verdict, findings, scans, spec.labels, flags)
+    flags = _suggest(config, scans, labels)
+    facts = (config.data.dataset, verdict, findings, scans, labels, flags)
     write_atomically(folder / "doctor.json", record.to_json(*facts))
     write_atomically(folder / "doctor.html", page.render(*facts, augmented))
+    for finding in findings:
+        _logger.info("%s: %s", "problem" if finding.is_problem else "note", finding.text)
+    for flag in flags.values():
+        _logger.info("suggestion: %s", flag)
+    _logger.info("all findings are in %s", folder / "doctor.html")
+    _logger.info("%s", verdict)
 
 
 def _remember(
@@ -130,10 +145,3 @@ def _remember(
         train, evaluation = (scan.digest for scan in scans)
         on_bad_example = config.data.on_bad_example
         verdicts.remember(verdict, train, evaluation, spec.labels, on_bad_example)
-
-
-def _log(config: DoctorConfig, verdict: str, findings: Sequence[findings_lib.Finding]) -> None:
-    for finding in findings:
-        _logger.info("%s: %s", "problem" if finding.is_problem else "note", finding.text)
-    _logger.info("all findings are in %s", epath.Path(config.run.output_dir) / "doctor.html")
-    _logger.info("%s", verdict)

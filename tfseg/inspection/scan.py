@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data import masks
 from tfseg.data.labels import LabelSpec
 from tfseg.data.sources import checks
 from tfseg.data.split import Split
@@ -20,6 +19,7 @@ from tfseg.inspection import example
 from tfseg.inspection.example import Fault, Inspected, Thumbnail
 
 _WAITING = 8  # examples that are read ahead, for each thread
+_MAX_VALUES = 10_000  # ids of instances, read as classes, may have many more
 
 
 @dataclasses.dataclass
@@ -38,7 +38,7 @@ class Scan:
         image_digests: SHA-256 of their images.
         hashes: Their perceptual hashes.
         digest: The split's digest, equal to that of a training that reads the same examples.
-        value_pixels: Number of pixels by raw mask value.
+        value_pixels: Number of pixels by raw mask value, of the first `_MAX_VALUES` values.
         value_images: Number of masks by raw mask value.
         value_example: Name of the first mask by raw mask value.
         class_pixels: Number of pixels of each class, int64 `[num_classes]`.
@@ -65,7 +65,6 @@ class Scan:
     thumbnails: list[Thumbnail] = dataclasses.field(default_factory=list)
 
     def __post_init__(self, num_classes: int):
-        self._class_ids: dict[int, int] = {}
         self.class_pixels, self.class_images, self.class_support = np.zeros((3, num_classes), int)
 
     def add(self, index: int, found: Inspected, labels: LabelSpec) -> None:
@@ -88,26 +87,20 @@ class Scan:
 
     def _add_values(self, found: Inspected, labels: LabelSpec) -> None:
         for value, count in zip(found.values.tolist(), found.pixels.tolist(), strict=True):
+            if value not in self.value_pixels and len(self.value_pixels) == _MAX_VALUES:
+                continue
             self.value_pixels[value] += count
             self.value_images[value] += 1
             self.value_example.setdefault(value, found.mask_name)
 
     def _add_classes(self, found: Inspected, labels: LabelSpec) -> None:
-        ids = self._map_to_classes(found.values.tolist(), labels)
-        is_class = (ids >= 0) & (ids < labels.num_classes)
-        pixels = np.zeros(labels.num_classes, np.int64)
-        np.add.at(pixels, ids[is_class], found.pixels[is_class])
+        class_of, pixels = labels.class_of_value, np.zeros(labels.num_classes, np.int64)
+        for value, count in zip(found.values.tolist(), found.pixels.tolist(), strict=True):
+            if value in class_of:
+                pixels[class_of[value]] += count
         self.class_pixels += pixels
         self.class_images += pixels > 0
         self.class_support += (pixels > 0) * pixels.sum()
-
-    def _map_to_classes(self, values: list[int], labels: LabelSpec) -> np.ndarray:
-        """Maps raw values to class ids; each value is looked up once per split."""
-        unseen = [value for value in values if value not in self._class_ids]
-        if unseen:
-            ids = masks.map_mask_values(np.array(unseen, np.int32), labels).numpy().tolist()
-            self._class_ids.update(zip(unseen, ids, strict=True))
-        return np.array([self._class_ids[value] for value in values])
 
 
 def scan_split(
@@ -173,7 +166,7 @@ def _records(split: Split, scan: Scan) -> Iterator[Any]:
             name = f"{split.name}_{number}"
             reason = " ".join(error.message.split())[:300]
             rest = f" and the {split.num_examples - number - 1} after it" if number else ""
-            scan.faults.append(Fault("unreadable", name, f"{name}{rest} cannot be read ({reason})"))
+            scan.faults.append(Fault("unreadable", f"{name}{rest} cannot be read ({reason})"))
             return
         number += 1
         yield record

@@ -20,6 +20,7 @@ from tfseg.data import remembered
 from tfseg.data.images import ImageError, decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import MaskError, decode_mask
+from tfseg.data.segments import Segments
 from tfseg.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -36,12 +37,14 @@ class EncodedExample(NamedTuple):
         mask: The content of the file; raw values int32 `[height, width]` if there is no file.
         image_name: Name of the image.
         mask_name: Name of the mask.
+        segments: The classes of the segments, if the mask holds ids of segments.
     """
 
     image: bytes | np.ndarray
     mask: bytes | np.ndarray
     image_name: str
     mask_name: str
+    segments: Segments | None = None
 
 
 class Usable(NamedTuple):
@@ -143,7 +146,7 @@ def check_encoded(example: EncodedExample, labels: LabelSpec) -> Checked:
     except ImageError as error:
         return Checked(f"{example.image_name} cannot be decoded ({error})")
     try:
-        values = decode_mask(example.mask, labels)
+        values = raw_values(example, labels)
     except MaskError as error:
         return Checked(f"{example.mask_name} cannot be read as a mask ({error})")
     if values.shape != tuple(pixels.shape[:2]):
@@ -159,6 +162,17 @@ def check_encoded(example: EncodedExample, labels: LabelSpec) -> Checked:
             "(--nostrict_labels makes it void)"
         )
     return Checked(None, hash_example(example), counts)
+
+
+def raw_values(example: EncodedExample, labels: LabelSpec) -> np.ndarray:
+    """Returns the raw values of an example's mask, int32 `[height, width]`.
+
+    Raises:
+        MaskError: The mask cannot be decoded.
+    """
+    if isinstance(example.mask, bytes):
+        return decode_mask(example.mask, labels, example.segments)
+    return example.mask
 
 
 def count_values(values: np.ndarray) -> dict[int, int]:
@@ -184,7 +198,9 @@ def join_hashes(hashes: Iterable[bytes]) -> str:
 
 def hash_example(example: EncodedExample) -> bytes:
     """Returns the SHA-256 of an example's encoded image and mask."""
-    parts = (hashlib.sha256(part).digest() for part in (example.image, example.mask))
+    segments = [part.tobytes() for part in example.segments or ()]
+    encoded = (example.image, example.mask, *segments)
+    parts = (hashlib.sha256(part).digest() for part in encoded)
     return hashlib.sha256(b"".join(parts)).digest()
 
 

@@ -34,7 +34,7 @@ from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor
 from tfseg.data.sources import checks, huggingface_cells, huggingface_tables
 from tfseg.data.sources.checks import EncodedExample
-from tfseg.data.sources.huggingface_cells import Cells
+from tfseg.data.sources.huggingface_cells import Cells, SegmentLists
 from tfseg.data.split import Part, Split
 from tfseg.errors import UserError
 
@@ -55,6 +55,9 @@ def load(
     on_bad_example: str = "error",
 ) -> Split:
     """Opens a split with an image column and a mask column of encoded pictures.
+
+    A column of lists of `{id, category_id}`, as Segments.ai has it, says which class each segment
+    of the mask is; see `segments`.
 
     Every example is decoded once before training starts; see `checks`.
 
@@ -84,9 +87,9 @@ def load(
     keys = huggingface_cells.find_columns(table.features, image_key, mask_key, path)
     folders = huggingface_tables.own_folders(path)
     columns = {key: Cells(table.data.column(key), path, folders) for key in keys}
-    images, masks = columns.values()
+    segments = huggingface_cells.find_segments(table.data, f"hf:{path}")
     rows = _choose_rows(len(table), part, f"hf:{path}, split {split}")[:max_examples]
-    read = functools.partial(_read_row, columns=columns, split=split)
+    read = functools.partial(_read_row, columns=columns, segments=segments, split=split)
     usable = checks.find_usable(
         lambda position: read(rows[position]),
         len(rows),
@@ -97,19 +100,9 @@ def load(
     )
     indices = np.array([rows[position] for position in usable.indices], np.int64)
 
-    def read_bytes(index: np.ndarray) -> tuple[bytes, bytes]:
-        return images.read(index.item()), masks.read(index.item())
-
-    def decode(index: tf.Tensor) -> dict[str, tf.Tensor]:
-        encoded = tf.numpy_function(read_bytes, [index], [tf.string, tf.string], stateful=False)
-        image, mask = (tf.ensure_shape(data, ()) for data in encoded)
-        name = tf.strings.join([split, "_", tf.strings.as_string(index)])
-        return {
-            "image": decode_image(image),
-            "mask": decode_mask_tensor(mask, labels),
-            "name": name,
-        }
-
+    decode = functools.partial(
+        _decode_row, columns=columns, segments=segments, split=split, labels=labels
+    )
     records = tf.data.Dataset.from_tensor_slices(indices)
     return Split(split, records, len(indices), usable.digest, decode, read, usable.pixels)
 
@@ -122,10 +115,34 @@ def _state(table, columns: dict[str, Cells], rows: Sequence[int]) -> str | None:
     return repr((files, table._fingerprint, tuple(columns), tuple(rows)))
 
 
-def _read_row(index: int, columns: dict[str, Cells], split: str) -> EncodedExample:
+def _decode_row(
+    index: tf.Tensor,
+    columns: dict[str, Cells],
+    segments: SegmentLists | None,
+    split: str,
+    labels: LabelSpec,
+) -> dict[str, tf.Tensor]:
+    def read(index: np.ndarray) -> tuple[bytes | np.ndarray, ...]:
+        row = index.item()
+        cells = [column.read(row) for column in columns.values()]
+        return *cells, *(segments.read(row) if segments else ())
+
+    types = [tf.string, tf.string, *([tf.int32, tf.int32] if segments else ())]
+    image, mask, *own = tf.numpy_function(read, [index], types, stateful=False)
+    own = [tf.ensure_shape(part, (None,)) for part in own]
+    return {
+        "image": decode_image(tf.ensure_shape(image, ())),
+        "mask": decode_mask_tensor(tf.ensure_shape(mask, ()), labels, own or None),
+        "name": tf.strings.join([split, "_", tf.strings.as_string(index)]),
+    }
+
+
+def _read_row(
+    index: int, columns: dict[str, Cells], segments: SegmentLists | None, split: str
+) -> EncodedExample:
     names = [f"{key} of {split}_{index}" for key in columns]
     cells = (column.read(index, name) for column, name in zip(columns.values(), names, strict=True))
-    return EncodedExample(*cells, *names)
+    return EncodedExample(*cells, *names, segments and segments.read(index))
 
 
 def _choose_rows(count: int, part: Part | None, source: str) -> Sequence[int]:
