@@ -3,7 +3,8 @@
 https://arxiv.org/abs/2004.10934. keras-cv's layer of that name, which is no longer developed, takes
 the four images from a batch. Here they follow one another in the order of the epoch: the mosaic of
 an example depends on its place in that order and not on how batches are divided. So processes that
-each prepare a part of a batch make the mosaics that one process would make.
+each prepare a part of a batch make the mosaics that one process would make. An example that is not
+cached is decoded four times an epoch, once for each mosaic that it is in.
 """
 
 from __future__ import annotations
