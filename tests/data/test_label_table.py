@@ -94,6 +94,12 @@ def test_a_training_prints_the_table_and_refuses_to_reduce_twice(reduced, tmp_pa
     )
 
 
+def test_one_class_is_nothing_to_tell_apart(reduced, tmp_path):
+    (reduced.root / "id2label.json").write_text('{"1": "sky"}')
+    with pytest.raises(UserError, match="has one class, 'sky', and a model needs two"):
+        prepare(reduced, tmp_path)
+
+
 def test_sources_that_decode_nothing_before_show_a_sample(tmp_path, caplog):
     data = DataConfig(dataset="shapes", data_dir=str(tmp_path))
     spec = pipeline.get_spec(data)

@@ -77,7 +77,7 @@ def turn_mask(mask: tf.Tensor, image: tf.Tensor, image_bytes: tf.Tensor) -> tf.T
     """
     mask, size = tf.convert_to_tensor(mask), tf.shape(image)[:2]
     fits = tf.reduce_all(tf.shape(mask) == size)
-    is_stored = tf.reduce_all(tf.shape(mask) == size[::-1]) & ~fits
+    is_stored = tf.reduce_all(tf.shape(mask) == tf.reverse(size, [0])) & ~fits
     orientation = tf.cond(is_stored, lambda: read_orientation(image_bytes), lambda: UPRIGHT)
     turned = turn(mask, tf.where(orientation >= 5, orientation, UPRIGHT))
     return tf.ensure_shape(turned, [None, None])
