@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.data.exif_files import turned_jpeg
 from tests.data.sources.pictures import encode
-from tfseg.config import DataConfig, DoctorConfig, DoctorRunConfig
+from tfseg.config import DataConfig, DoctorConfig, DoctorRunConfig, TrainDataConfig
 from tfseg.data import pipeline
 from tfseg.errors import UserError
 from tfseg.inspection import run_inspection
@@ -25,10 +26,11 @@ def caches(tmp_path, monkeypatch):
 def examine(tmp_path):
     """A function that runs the doctor and returns the content of doctor.json."""
 
-    def examine(dataset, **data):
+    def examine(dataset, apply_exif=True, **data):
         config = DoctorConfig(
             DoctorRunConfig(str(tmp_path / "doctor"), train_batch_size=1),
             DataConfig(dataset=dataset, **data),
+            TrainDataConfig(apply_exif=apply_exif),
         )
         run_inspection(config)
         return json.loads((tmp_path / "doctor" / "doctor.json").read_text())
@@ -218,6 +220,24 @@ def test_a_split_of_void_is_unfit(folder, examine, names):
     report = examine(folder(stripes(255)), id2label=names({"0": "sky", "1": "road"}))
     assert kinds(report) == {"all_void"}
     assert "split train has no pixel of any class" in report["verdict"]
+
+
+def test_a_turned_photograph_and_its_mask_are_turned_as_in_a_training(
+    tmp_path, folder, examine, names
+):
+    dataset, id2label = folder(stripes(0, 1)), names({"0": "sky", "1": "road"})
+    path = tmp_path / "mine" / "train" / "images" / "a.jpg"
+    pixels = np.asarray(Image.open(path.with_suffix(".png")))
+    path.with_suffix(".png").unlink()
+    path.write_bytes(turned_jpeg(pixels, 6))
+    report = examine(dataset, id2label=id2label)
+    assert kinds(report) == set()
+    assert report["splits"]["train"]["sizes"]["median"] == [12, 8]
+    assert f"{path} has EXIF orientation 6" in json.dumps(report["findings"])
+    upright = np.rot90(stripes(0, 1), -1)
+    Image.fromarray(upright).save(tmp_path / "mine" / "train" / "masks" / "a.png")
+    assert kinds(examine(dataset, id2label=id2label)) == set()
+    assert kinds(examine(dataset, id2label=id2label, apply_exif=False)) == {"size", "no_example"}
 
 
 def test_a_jpeg_as_a_mask_is_noted(tmp_path, folder, examine, names):
