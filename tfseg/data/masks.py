@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -48,15 +50,34 @@ def decode_mask(data: bytes, labels: LabelSpec | None = None) -> np.ndarray:
     return values if labels is None else values // labels.instance_divisor
 
 
-def _decode_pixels(data: bytes, labels: LabelSpec | None) -> np.ndarray:
+def read_mask_size(data: bytes) -> tuple[int, int]:
+    """Returns height and width of a mask file in pixels; its pixels are not decoded.
+
+    Raises:
+        MaskError: The file is no picture, its beginning is damaged, or it has more pixels than PIL
+            opens.
+    """
+    with _open_picture(data) as picture:
+        return picture.height, picture.width
+
+
+@contextlib.contextmanager
+def _open_picture(data: bytes) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            pixels = np.asarray(picture if _takes_indices(labels) else picture.convert("RGB"))
+            yield picture
     except UnidentifiedImageError as error:
         raise MaskError("it is no picture, or its beginning is damaged") from error
+    except Image.DecompressionBombError as error:
+        raise MaskError(f"it has too many pixels: {error}") from error
     # PIL has no common base class for what it raises on damaged files.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise MaskError(f"it is damaged: {error}") from error
+
+
+def _decode_pixels(data: bytes, labels: LabelSpec | None) -> np.ndarray:
+    with _open_picture(data) as picture:
+        pixels = np.asarray(picture if _takes_indices(labels) else picture.convert("RGB"))
     if pixels.ndim == 2:
         return pixels.astype(np.int32)
     if not (_takes_colors(labels) and pixels.shape[2] in (3, 4)):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from etils import epath
 
+from tfseg import files
 from tfseg.data import exif, folder_layouts
 from tfseg.data.images import IMAGE_SUFFIXES, decode_image, list_images
 from tfseg.data.labels import LabelSpec
@@ -99,11 +100,12 @@ def find_pairs(folder: epath.Path, split: str, on_bad_example: str = "error") ->
     without = [path for path in found if path.stem not in by_stem]
     if without and on_bad_example == "error":
         raise UserError(
-            f"{without[0]} has no mask {masks / (without[0].stem + '.png')}"
+            f"{files.printable(without[0])} has no mask "
+            f"{files.printable(masks / (without[0].stem + '.png'))}"
             f"{checks.and_others(without)}; add it, remove the image, or --on_bad_example=skip"
         )
     for path in without:
-        _logger.warning("skipped %s: no mask", path)
+        _logger.warning("skipped %s: no mask", files.printable(path))
     return [Pair(path, by_stem[path.stem]) for path in found if path.stem in by_stem]
 
 
@@ -124,7 +126,7 @@ def _is_held_out(pair: Pair, fraction: float) -> bool:
 
 def _read_encoded(pair: Pair) -> EncodedExample:
     image, mask = pair.image.read_bytes(), pair.mask.read_bytes()
-    return EncodedExample(image, mask, str(pair.image), str(pair.mask))
+    return EncodedExample(image, mask, files.printable(pair.image), files.printable(pair.mask))
 
 
 def _decode_pair(
