@@ -12,7 +12,7 @@ PACKAGE = Path(tfseg.__file__).parent
 
 ROOMS = (
     "errors", "files", "network", "replicas", "devices", "config", "data", "losses", "models",
-    "evaluation", "report", "hub", "serving", "training", "cli",
+    "evaluation", "report", "inspection", "hub", "serving", "training", "cli",
 )  # fmt: skip
 SLOW_TO_IMPORT = (
     "tensorflow_datasets", "datasets", "evaluate", "matplotlib", "tensorflow_serving"

@@ -53,6 +53,7 @@ def test_train_step_measures_every_peer_in_seconds(tmp_path):
         ("inference", ["hf_tensorflow", "hf_pytorch"], "seconds"),
         ("memory", ["hf_tensorflow", "hf_pytorch"], "GB"),
         ("input_pipeline", ["training"], "images/s"),
+        ("doctor_rate", ["decoding"], "images/s"),
         ("end_to_end", ["hf_tensorflow"], "seconds"),
     ],
 )

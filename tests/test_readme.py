@@ -10,12 +10,13 @@ import pytest
 from absl import flags
 
 from tfseg import cli
-from tfseg.config import EvalConfig, ExportConfig, PredictConfig, TrainConfig
+from tfseg.config import DoctorConfig, EvalConfig, ExportConfig, PredictConfig, TrainConfig
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 ENTRIES = {
     "train": (cli.define_train_flags, TrainConfig),
+    "doctor": (cli.define_doctor_flags, DoctorConfig),
     "eval": (cli.define_eval_flags, EvalConfig),
     "predict": (cli.define_predict_flags, PredictConfig),
     "export": (cli.define_export_flags, ExportConfig),

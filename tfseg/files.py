@@ -36,13 +36,13 @@ def replacing(path: epath.PathLike) -> Iterator[epath.Path]:
         yield temporary
         if path.is_dir():
             raise FileExistsError(f"{path} exists and is not overwritten")
-        if _is_local(path):
+        if is_local(path):
             _flush_to_disk(temporary)
         temporary.replace(path)
     except BaseException:
         _remove(temporary)
         raise
-    if _is_local(path):
+    if is_local(path):
         _flush_one(path.parent)
 
 
@@ -72,7 +72,8 @@ def _remove(path: epath.Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_local(path: epath.Path) -> bool:
+def is_local(path: epath.PathLike) -> bool:
+    """Whether a path is on a local disk, and not in a bucket such as `gs://`."""
     return "://" not in os.fspath(path)
 
 

@@ -7,6 +7,7 @@ from absl import flags
 
 from tfseg import cli
 from tfseg.config import (
+    DoctorConfig,
     EvalConfig,
     ExportConfig,
     PredictConfig,
@@ -18,6 +19,7 @@ from tfseg.errors import UserError
 
 DEFINERS = {
     TrainConfig: cli.define_train_flags,
+    DoctorConfig: cli.define_doctor_flags,
     EvalConfig: cli.define_eval_flags,
     PredictConfig: cli.define_predict_flags,
     ExportConfig: cli.define_export_flags,
@@ -51,8 +53,9 @@ def test_flag_names_equal_field_names(config_class):
     assert sorted(values) == sorted(field_names(config_class))
 
 
-def test_a_bare_parse_equals_the_default_config():
-    assert parse(TrainConfig) == TrainConfig()
+@pytest.mark.parametrize("config_class", [TrainConfig, DoctorConfig])
+def test_a_bare_parse_equals_the_default_config(config_class):
+    assert parse(config_class) == config_class()
 
 
 @pytest.mark.parametrize("config_class", [EvalConfig, PredictConfig, ExportConfig])

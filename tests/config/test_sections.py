@@ -8,6 +8,7 @@ import pytest
 
 from tfseg.config import (
     DataConfig,
+    DoctorRunConfig,
     EvalRunConfig,
     ExportConfig,
     ModelConfig,
@@ -16,7 +17,6 @@ from tfseg.config import (
     TrainConfig,
     TrainDataConfig,
     TrainingConfig,
-    sections,
 )
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.errors import UserError
@@ -25,7 +25,9 @@ from tfseg.training.resolution import resolve_config
 SECTIONS = (DataConfig, TrainDataConfig, ModelConfig, TrainingConfig, RunConfig)
 
 
-@pytest.mark.parametrize("section", [*SECTIONS, EvalRunConfig, PredictConfig, ExportConfig])
+@pytest.mark.parametrize(
+    "section", [*SECTIONS, DoctorRunConfig, EvalRunConfig, PredictConfig, ExportConfig]
+)
 def test_every_field_states_its_help_and_its_default(section):
     """A default of None or () means nothing to a reader, so these fields say what happens."""
     for field in dataclasses.fields(section):
@@ -74,6 +76,8 @@ def test_sections_share_no_field_name():
         (TrainDataConfig, {"random_scale": (0.5,)}, ("--random_scale=0.5 ", "0.5,2.0")),
         (TrainDataConfig, {"augmentation": "flip", "hue": 0.1}, ("--hue", "augmentation=flip")),
         (TrainDataConfig, {"augmentation": "basic", "random_scale": (1.0, 2.0)}, ("=basic",)),
+        (TrainDataConfig, {"augmentation": "flip", "max_class_share": 0.5}, ("=flip", "standard")),
+        (TrainDataConfig, {"max_class_share": 0.0}, ("--max_class_share", "above 0")),
         (TrainDataConfig, {"contrast": (2.0, 0.5)}, ("--contrast=2.0,0.5", "0.5,2.0")),
         (TrainDataConfig, {"contrast": (1.0,)}, ("--contrast=1.0", "below 1", "0.5,2.0")),
         (TrainDataConfig, {"contrast": (1.3, 1.3)}, ("--contrast=1.3,1.3", "0.5,2.0")),
@@ -130,13 +134,6 @@ def test_bad_values_name_the_flag_the_value_and_what_is_allowed(section, values,
 def test_a_compiled_step_cannot_be_deterministic():
     with pytest.raises(UserError, match="--deterministic needs --nojit_compile"):
         TrainingConfig(jit_compile=True, deterministic=True)
-
-
-def test_a_factor_is_a_range_or_a_number():
-    assert sections.factor_range((0.5, 2.0)) == (0.5, 2.0)
-    assert sections.factor_range((0.25,)) == (0.75, 1.25)
-    # Configurations of earlier versions hold a number.
-    assert TrainDataConfig(contrast=0.2) == TrainDataConfig()
 
 
 @pytest.mark.parametrize("flag", ["dataset_config", "dataset_revision"])

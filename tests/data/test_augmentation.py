@@ -81,20 +81,98 @@ def test_crop_takes_the_mask_pixels_that_a_nearest_resize_takes(source):
 
 def test_window_lies_inside_where_the_image_is_larger_and_around_it_where_smaller():
     for number in range(200):
-        scale, offset = augmentation.random_window(
+        scale, offsets = augmentation.random_windows(
             tf.constant([37, 53]), seed(number), (48, 64), (48, 64), (0.5, 2.0)
         )
         scaled = scale.numpy() * (37, 53)
         room = scaled - (48, 64)
         np.testing.assert_allclose(scaled, np.round(scaled), atol=1e-4)
-        assert np.all(offset >= np.minimum(room, 0) - 1e-3)
-        assert np.all(offset <= np.maximum(room, 0) + 1e-3)
-        assert np.all(offset == np.round(offset))
+        assert np.all(offsets >= np.minimum(room, 0) - 1e-3)
+        assert np.all(offsets <= np.maximum(room, 0) + 1e-3)
+        assert np.all(offsets == np.round(offsets))
+
+
+def shares(crop):
+    """The share of each class in the pixels that are not void, by its definition."""
+    _, counts = np.unique(crop[crop != IGNORE], return_counts=True)
+    return counts / counts.sum() if len(counts) else np.ones(1)
+
+
+def is_good(crop, limit):
+    return len(shares(crop)) > 1 and max(shares(crop)) <= limit
+
+
+def uneven_picture(size=(60, 80)):
+    """Sky but for a corner of grass, with a void stripe between them."""
+    mask = np.zeros(size, np.int32)
+    mask[35:, 50:] = IGNORE
+    mask[40:, 55:] = 7
+    image = np.repeat(mask[..., None] / 255, 3, -1).astype(np.float32)
+    return tf.constant(image), tf.constant(mask)
+
+
+def test_the_first_crop_without_a_class_above_its_share_is_taken():
+    _, mask = uneven_picture()
+    chosen = []
+    for number in range(30):
+        scale, offsets = augmentation.random_windows(
+            tf.shape(mask), seed(number), (60, 80), (32, 32), (0.8, 1.5)
+        )
+        crops = [
+            augmentation.crop_and_resize(
+                tf.zeros((60, 80, 3)), mask, scale, offset, (32, 32), IGNORE
+            )[1].numpy()
+            for offset in offsets
+        ]
+        good = [index for index, crop in enumerate(crops) if is_good(crop, 0.75)]
+        expected = good[0] if good else len(crops) - 1
+        received = augmentation.choose_offset(mask, scale, offsets, (32, 32), IGNORE, 0.75)
+        np.testing.assert_array_equal(received, offsets[expected])
+        chosen.append(expected if good else None)
+    # The draws have each kind: the first is good, a later one is, and none is.
+    assert 0 in chosen
+    assert None in chosen
+    assert any(index for index in chosen)
+
+
+def test_crops_with_a_limit_hold_more_of_the_rare_class():
+    image, mask = uneven_picture()
+    options = {**OPTIONS, "base_size": (60, 80), "random_scale": (1.0, 1.0)}
+    rates = []
+    for limit in (1.0, 0.75):
+        crops = [
+            augmentation.augment(image, mask, seed(n), **options, max_class_share=limit)[1].numpy()
+            for n in range(40)
+        ]
+        rates.append(np.mean([is_good(crop, 0.75) for crop in crops]))
+    assert rates[0] < 0.3
+    assert rates[1] > 0.5
+
+
+@pytest.mark.parametrize("values", [(0,), (IGNORE,), (3, IGNORE)])
+def test_a_mask_without_two_classes_still_gives_a_crop(values, rng):
+    mask = tf.constant(rng.choice(values, (60, 80)).astype(np.int32))
+    image = tf.zeros((60, 80, 3))
+    _, crop = augmentation.augment(image, mask, seed(1), **OPTIONS, max_class_share=0.75)
+    assert set(np.unique(crop)) <= {*values, IGNORE}
+
+
+def test_a_large_crop_is_judged_by_a_part_of_its_lines(rng):
+    # Classes in squares of 16 pixels: every fourth row and column sees each of them.
+    blocks = rng.choice([0, 1], (40, 50), p=[0.74, 0.26]).astype(np.int32)
+    mask = tf.constant(np.kron(blocks, np.ones((16, 16), np.int32)))
+    for number in range(5):
+        scale, offsets = augmentation.random_windows(
+            tf.shape(mask), seed(number), (640, 800), (512, 512), (1.0, 1.0)
+        )
+        offset = augmentation.choose_offset(mask, scale, offsets, (512, 512), IGNORE, 0.75)
+        top, left = offset.numpy().astype(int)
+        assert max(shares(mask.numpy()[top : top + 512, left : left + 512])) < 0.76
 
 
 def test_scales_are_log_uniform_between_their_bounds():
     scales = [
-        augmentation.random_window(
+        augmentation.random_windows(
             tf.constant([1000, 1000]), seed(number), (1000, 1000), (32, 32), (0.5, 2.0)
         )[0][0]
         for number in range(300)
@@ -155,21 +233,23 @@ def test_same_seed_same_bits_and_other_seeds_other_crops(rng):
     assert len(set(first)) == 6
 
 
-def test_augment_in_map_equals_eager_and_has_a_static_shape(rng):
+@pytest.mark.parametrize("limit", [1.0, 0.34])
+def test_augment_in_map_equals_eager_and_has_a_static_shape(limit, rng):
     image, mask = picture(rng)
+    options = {**OPTIONS, **COLORS, "max_class_share": limit}
     examples = tf.data.Dataset.from_generator(
         lambda: [(image, mask)],
         output_signature=(
             tf.TensorSpec((None, None, 3), tf.float32),
             tf.TensorSpec((None, None), tf.int32),
         ),
-    ).map(lambda *pair: augmentation.augment(*pair, seed(5), **OPTIONS, **COLORS))
+    ).map(lambda *pair: augmentation.augment(*pair, seed(5), **options))
     assert examples.element_spec == (
         tf.TensorSpec((32, 32, 3), tf.float32),
         tf.TensorSpec((32, 32), tf.int32),
     )
     mapped = next(iter(examples))
-    eager = augmentation.augment(image, mask, seed(5), **OPTIONS, **COLORS)
+    eager = augmentation.augment(image, mask, seed(5), **options)
     np.testing.assert_allclose(mapped[0], eager[0], atol=1e-5)
     np.testing.assert_array_equal(mapped[1], eager[1])
 

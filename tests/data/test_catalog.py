@@ -1,11 +1,19 @@
+import csv
 import json
+from pathlib import Path
 
+import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
+
+# isort: split
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
-from tfseg.data import label_files
+from tfseg.config import DataConfig
+from tfseg.data import label_files, label_table, masks, pipeline
 from tfseg.data.catalog import get_dataset_spec
+from tfseg.data.folder_layouts import FolderLayout
 from tfseg.errors import UserError
 
 
@@ -65,7 +73,7 @@ def test_prefixes(name, source, path, names_file):
     assert spec.labels.raw_values == (0, 4)
 
 
-@pytest.mark.parametrize("name", ["tfds:cityscapes", "hf:someone/pictures"])
+@pytest.mark.parametrize("name", ["tfds:cifar10", "hf:someone/pictures"])
 def test_prefixed_data_sets_need_names(name):
     with pytest.raises(UserError, match=r"needs --id2label=FILE.json"):
         get_dataset_spec(name)
@@ -120,7 +128,43 @@ def test_reduced_labels_in_both_conventions(names, names_file):
 def test_reduced_labels_contradict_a_data_set_whose_first_class_is_0():
     with pytest.raises(UserError, match=r"--reduce_labels .* in shapes it is 'background'"):
         get_dataset_spec("shapes", reduce_labels=True)
-    assert get_dataset_spec("oxford_iiit_pet", reduce_labels=True).labels.raw_values == (1, 2, 3)
+
+
+@pytest.mark.parametrize("name", ["oxford_iiit_pet", "scene_parse150:1.0.0", "cityscapes"])
+def test_labels_of_the_catalog_are_not_reduced_twice(name):
+    with pytest.raises(UserError, match=f"would reduce the labels of {name} twice: .*leave it out"):
+        get_dataset_spec(name, reduce_labels=True)
+
+
+@pytest.mark.parametrize(
+    ("task", "names", "raw_values"),
+    [
+        ("foreground", ("background", "pet"), (2, 1)),
+        ("species", ("background", "cat", "dog"), (2, 4, 5)),
+    ],
+)
+def test_tasks_of_pets(task, names, raw_values):
+    labels = get_dataset_spec("oxford_iiit_pet", pet_task=task, strict_labels=True).labels
+    assert (labels.names, labels.raw_values) == (names, raw_values)
+    assert 3 in labels.known_values, "the outline is void by intent"
+
+
+def test_breeds_of_pets_are_those_of_tfds():
+    from tensorflow_datasets.datasets.oxford_iiit_pet import (
+        oxford_iiit_pet_dataset_builder as builder,
+    )
+
+    labels = get_dataset_spec("oxford_iiit_pet", pet_task="breed").labels
+    assert labels.names == ("background", *builder._LABEL_CLASSES)
+    assert labels.raw_values == (2, *range(4, 41))
+
+
+def test_cityscapes_has_the_19_classes_that_are_scored():
+    spec = get_dataset_spec("cityscapes/semantic_segmentation:1.0.0", strict_labels=True)
+    assert spec.labels.num_classes == 19
+    class_of_value = spec.labels.class_of_value
+    assert (class_of_value[7], class_of_value[33]) == (0, 18)
+    assert set(range(34)) <= set(spec.labels.known_values)
 
 
 @pytest.mark.parametrize("with_names", [False, True])
@@ -238,3 +282,38 @@ def test_missing_folders(tmp_path, folder):
 def test_read_id2label_sorts_by_value(names_file):
     path = names_file({"10": "c", "2": "a", "9": "b"})
     assert label_files.read_id2label(path, reduce_labels=False).names == ("a", "b", "c")
+
+
+def test_classes_from_masks_are_found_again_without_decoding(folder, monkeypatch):
+    folder.pair("train", "a", mask=np.array([[0, 3, 7]], np.uint8))
+    labels = folder_labels(folder)
+    monkeypatch.setattr(masks, "decode_mask", None)
+    assert folder_labels(folder) == labels
+    folder.pair("train", "b", mask=np.array([[9]], np.uint8))
+    with pytest.raises(TypeError):
+        folder_labels(folder)
+
+
+ADE20K = Path(__file__).parents[3] / "shared" / "data" / "ade20k"
+
+
+@pytest.mark.skipif(not ADE20K.is_dir(), reason=f"ADE20K is not at {ADE20K}")
+def test_ade20k_has_the_classes_that_its_own_list_names(names_file):
+    """Names by class id from 0, as the label file on the Hub has them, and reduced labels."""
+    with (ADE20K / "objectInfo150.csv").open() as file:
+        listed = {int(row["Idx"]): row["Name"] for row in csv.DictReader(file)}
+    id2label = names_file({str(index - 1): name for index, name in listed.items()})
+    (split,) = FolderLayout(epath.Path(ADE20K)).find_splits()
+    data = DataConfig(dataset=f"folder:{ADE20K}", id2label=id2label, reduce_labels=True)
+    spec = pipeline.get_spec(data)
+    loaded = pipeline.load_split(spec, data, split, None)
+    label_table.check_reduction(spec.labels, loaded.pixels, split)
+    assert loaded.num_examples == 3
+    for example in loaded.examples.as_numpy_iterator():
+        stem = Path(example["name"].decode()).stem
+        (path,) = ADE20K.glob(f"annotations/**/{stem}.png")
+        raw = np.asarray(Image.open(path))
+        np.testing.assert_array_equal(example["mask"] == 255, raw == 0)
+        for value in np.unique(raw[raw > 0]):
+            (class_id,) = np.unique(example["mask"][raw == value])
+            assert spec.labels.names[class_id] == listed[value]

@@ -59,10 +59,15 @@ def assert_same(first, second):
         np.testing.assert_array_equal(masks, other_masks)
 
 
-def test_input_workers_make_the_batches_that_the_training_would_make(service, make_batches):
+@pytest.mark.parametrize(
+    "augmentation", ["standard", pytest.param("mosaic", marks=pytest.mark.slow)]
+)
+def test_input_workers_make_the_batches_that_the_training_would_make(
+    augmentation, service, make_batches
+):
     assert data_service.count_input_workers(service.address) == 2
-    batches = make_batches(service.address, augmentation="standard")
-    own = make_batches(None, augmentation="standard")
+    batches = make_batches(service.address, augmentation=augmentation)
+    own = make_batches(None, augmentation=augmentation)
     assert batches.element_spec == own.element_spec
     assert_same(read(batches, 7), read(own, 7))
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfseg.data.labels import LabelSpec, default_palette
+from tfseg.data.labels import NO_VALUE, LabelSpec, default_palette
 
 
 def test_class_ids_follow_the_order_of_names():
@@ -23,7 +23,7 @@ def test_lookup_table_ends_with_void():
 
 def test_known_values_are_classes_and_void():
     labels = LabelSpec(("a",), raw_values=(1,), void_values=(0,), ignore_index=9)
-    assert sorted(labels.known_values) == [0, 1, 9]
+    assert sorted(labels.known_values) == [NO_VALUE, 0, 1, 9]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from etils import epath
 from PIL import Image
 
 from tests.data.both_ways import both_ways
@@ -174,12 +173,6 @@ def test_decode_mask_inside_a_data_set_refuses_damaged_files(damage, rng):
     examples = tf.data.Dataset.from_tensors(damage(data)).map(masks.decode_mask_tensor)
     with pytest.raises(tf.errors.InvalidArgumentError):
         next(iter(examples))
-
-
-def test_list_masks_takes_png_alone(tmp_path):
-    for name in ("b.png", "a.PNG", "c.jpg", "._d.png"):
-        (tmp_path / name).touch()
-    assert [path.name for path in masks.list_masks(epath.Path(tmp_path))] == ["a.PNG", "b.png"]
 
 
 @both_ways

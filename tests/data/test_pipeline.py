@@ -20,6 +20,16 @@ SCALE = (0.5, 2.0)
 AUGMENTED = TrainDataConfig(augmentation="standard", random_scale=SCALE)
 BASIC = TrainDataConfig(augmentation="basic", contrast=(0.5, 2.0))
 RAND_AUGMENT = TrainDataConfig(augmentation="rand_augment")
+# Without colours and a second try of crops, the graph of four crops is built sooner.
+MOSAIC = TrainDataConfig(
+    augmentation="mosaic",
+    max_class_share=1.0,
+    brightness=0.0,
+    contrast=(0.0,),
+    saturation=(0.0,),
+    hue=0.0,
+)
+CUTOUT = TrainDataConfig(augmentation="cutout")
 
 
 @pytest.fixture
@@ -88,10 +98,36 @@ def test_batches_with_augmentation(source):
         assert (masks == LABELS.ignore_index).any()
 
 
+def test_batches_of_mosaics_hold_each_example_with_those_that_follow(source):
+    orders = order(train(source, batch_size=5), 4, steps_per_epoch=2)
+    mosaics = np.concatenate([masks for _, masks in read(train(source, MOSAIC, batch_size=5), 4)])
+    for number, mask in enumerate(mosaics):
+        following = orders[number // COUNT][number % COUNT :][:4]
+        assert set(np.unique(mask)) <= {*following, LABELS.ignore_index}
+        # A quarter may lie where a small image leaves room.
+        assert len(np.unique(mask)) > len(following) // 2
+
+
+def test_cutout_takes_pixels_and_leaves_their_classes(source):
+    whole, cut = (read(train(source, config), 5) for config in (AUGMENTED, CUTOUT))
+    for (images, masks), (other_images, other_masks) in zip(whole, cut, strict=True):
+        np.testing.assert_array_equal(masks, other_masks)
+        is_cut = (images != other_images).any(-1)
+        assert is_cut.any()
+        assert (other_images[is_cut] == 0).all()  # the mean colour
+
+
 @pytest.mark.parametrize("cache", ["memory", "none"])
 @pytest.mark.parametrize(
     "config",
-    [PLAIN, AUGMENTED, BASIC, pytest.param(RAND_AUGMENT, marks=pytest.mark.slow)],
+    [
+        PLAIN,
+        AUGMENTED,
+        BASIC,
+        MOSAIC,
+        pytest.param(RAND_AUGMENT, marks=pytest.mark.slow),
+        pytest.param(CUTOUT, marks=pytest.mark.slow),
+    ],
     ids=lambda config: config.augmentation,
 )
 def test_resumed_run_sees_the_batches_of_the_uninterrupted_one(cache, config):
@@ -146,7 +182,20 @@ def test_augmentation_differs_between_the_examples_of_a_batch():
 @pytest.mark.parametrize("cache", ["none", "memory"])
 @pytest.mark.parametrize(("num_pipelines", "num_replicas"), [(1, 2), (2, 2), (2, 4), (4, 4)])
 def test_the_shares_together_are_the_batches_of_one_device(cache, num_pipelines, num_replicas):
-    config = dataclasses.replace(AUGMENTED, cache=cache)
+    check_shares(dataclasses.replace(AUGMENTED, cache=cache), num_pipelines, num_replicas)
+
+
+@pytest.mark.parametrize("cache", ["none", pytest.param("memory", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "config",
+    [MOSAIC, *(pytest.param(each, marks=pytest.mark.slow) for each in (CUTOUT, RAND_AUGMENT))],
+    ids=lambda config: config.augmentation,
+)
+def test_the_shares_of_other_augmentations_are_the_batches_of_one_device(config, cache):
+    check_shares(dataclasses.replace(config, cache=cache), num_pipelines=2, num_replicas=2)
+
+
+def check_shares(config, num_pipelines, num_replicas):
     whole = read(train(Records(), config, batch_size=4), 5)
     per_pipeline = [
         read(train(Records(), config, batch_size=4, share=share), 5 * num_replicas // num_pipelines)
@@ -178,6 +227,12 @@ def test_cache_reads_the_source_once_and_augments_afterwards(source):
     batches = read(train(source, config, batch_size=5), 8)
     assert sorted(source.reads) == list(range(COUNT))
     assert len({images.tobytes() for images, _ in batches}) == 8
+
+
+def test_mosaics_of_cached_examples_read_the_source_once(source):
+    config = dataclasses.replace(MOSAIC, cache="memory")
+    read(train(source, config, batch_size=5), 4)
+    assert sorted(source.reads) == list(range(COUNT))
 
 
 def test_without_cache_the_source_is_read_every_epoch(source):

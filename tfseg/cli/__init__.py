@@ -8,6 +8,7 @@ from tfseg import lazy_door
 __getattr__ = lazy_door(
     __name__,
     define_train_flags="definitions",
+    define_doctor_flags="definitions",
     define_eval_flags="definitions",
     define_predict_flags="definitions",
     define_export_flags="definitions",

@@ -11,15 +11,16 @@ from typing import Any
 from absl import flags
 
 from tfseg.cli import parsers
-from tfseg.config import commands, sections, training_sections, validation
+from tfseg.config import commands, sections, train_data_section, training_sections, validation
 
 # absl groups flags by the name of the module that defines them; here the section takes its place.
 HEADINGS = {
     sections.DataConfig: "data",
-    sections.TrainDataConfig: "training data",
+    train_data_section.TrainDataConfig: "training data",
     sections.ModelConfig: "model",
     training_sections.TrainingConfig: "training",
     training_sections.RunConfig: "run",
+    commands.DoctorRunConfig: "run",
     commands.EvalRunConfig: "run",
     commands.PredictConfig: "prediction",
     commands.ExportConfig: "export",
@@ -29,6 +30,11 @@ HEADINGS = {
 def define_train_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines one flag for each field of the sections of `TrainConfig`."""
     _define(commands.TrainConfig, flag_values)
+
+
+def define_doctor_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one flag for each field of the sections of `DoctorConfig`."""
+    _define(commands.DoctorConfig, flag_values)
 
 
 def define_eval_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:

@@ -1,6 +1,6 @@
 """The room of configuration: every flag's meaning, default and checks, and configurations as files.
 
-Its door: the configurations of the four commands and the sections that they consist of.
+Its door: the configurations of the five commands and the sections that they consist of.
 """
 
 from tfseg import lazy_door
@@ -8,11 +8,13 @@ from tfseg import lazy_door
 __getattr__ = lazy_door(
     __name__,
     DataConfig="sections",
-    TrainDataConfig="sections",
+    TrainDataConfig="train_data_section",
     ModelConfig="sections",
     TrainingConfig="training_sections",
     RunConfig="training_sections",
     TrainConfig="commands",
+    DoctorRunConfig="commands",
+    DoctorConfig="commands",
     EvalRunConfig="commands",
     EvalConfig="commands",
     PredictConfig="commands",

@@ -1,11 +1,12 @@
-"""The configurations of the four commands: train, eval, predict and export."""
+"""The configurations of the five commands: train, doctor, eval, predict and export."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from tfseg.config.defaults import EVAL_BATCH_SIZE, SIZE_MULTIPLE
-from tfseg.config.sections import DataConfig, ModelConfig, TrainDataConfig
+from tfseg.config.defaults import EVAL_BATCH_SIZE, SIZE_MULTIPLE, TRAIN_BATCH_SIZE
+from tfseg.config.sections import DataConfig, ModelConfig
+from tfseg.config.train_data_section import TrainDataConfig
 from tfseg.config.training_sections import RunConfig, TrainingConfig
 from tfseg.config.validation import check_fields, check_size, option
 
@@ -19,6 +20,33 @@ class TrainConfig:
     model: ModelConfig = dataclasses.field(default=ModelConfig())
     training: TrainingConfig = dataclasses.field(default=TrainingConfig())
     run: RunConfig = dataclasses.field(default=RunConfig())
+
+
+@dataclasses.dataclass(frozen=True)
+class DoctorRunConfig:
+    """Where the findings are written, and what a training is assumed to ask for."""
+
+    output_dir: str = option(
+        "doctor", "folder for the findings: doctor.html, doctor.json and perhaps id2label.json"
+    )
+    train_batch_size: int = option(
+        TRAIN_BATCH_SIZE, "examples per training step; a split must hold one batch", minimum=1
+    )
+    gallery_augmented: bool = option(
+        False, "show also a batch as the model sees it, cropped and augmented"
+    )
+
+    def __post_init__(self):
+        check_fields(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class DoctorConfig:
+    """Everything that `python -m tfseg.doctor` needs."""
+
+    run: DoctorRunConfig = dataclasses.field(default=DoctorRunConfig())
+    data: DataConfig = dataclasses.field(default=DataConfig())
+    train_data: TrainDataConfig = dataclasses.field(default=TrainDataConfig())
 
 
 @dataclasses.dataclass(frozen=True)

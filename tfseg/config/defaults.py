@@ -6,6 +6,7 @@ SCRATCH_LEARNING_RATE = 1.5e-3
 # A training from scratch on a small data set is too short to overfit.
 SCRATCH_DROP_PATH_RATE = 0.0
 WARMUP_DIVISOR = 20  # The learning-rate warm-up takes 1/20 of the training steps.
+TRAIN_BATCH_SIZE = 8
 EVAL_BATCH_SIZE = 16
 DEFAULT_IGNORE_INDEX = 255  # The void value of ADE20K, Cityscapes and Pascal VOC masks.
 SIZE_MULTIPLE = (

@@ -10,6 +10,7 @@ from tfseg.config.defaults import (
     PRETRAINED_LEARNING_RATE,
     SCRATCH_LEARNING_RATE,
     STRATEGIES,
+    TRAIN_BATCH_SIZE,
     WARMUP_DIVISOR,
 )
 from tfseg.config.validation import check_fields, check_piecewise, check_range, option
@@ -20,7 +21,9 @@ from tfseg.errors import UserError
 class TrainingConfig:
     """Optimisation: batch sizes, length, learning-rate schedule and regularisation."""
 
-    train_batch_size: int = option(8, "examples per training step, over all devices", minimum=1)
+    train_batch_size: int = option(
+        TRAIN_BATCH_SIZE, "examples per training step, over all devices", minimum=1
+    )
     eval_batch_size: int = option(
         EVAL_BATCH_SIZE, "examples per evaluation step", minimum=1, resumable=True
     )

@@ -9,14 +9,17 @@ out.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import tensorflow as tf
 
 from tfseg.data import masks
 from tfseg.data.labels import LabelSpec
+from tfseg.data.split import Split
 from tfseg.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -51,6 +54,15 @@ def _unescape(text: str) -> str:
     return text.encode().decode("unicode_escape").encode("latin-1").decode(errors="replace")
 
 
+def map_to_classes(split: Split, labels: LabelSpec) -> Split:
+    """Returns a split of raw mask values as one of class ids, checked as it is decoded."""
+
+    def decode(record: Any) -> Example:
+        return check_example(split.decode(record), labels=labels)
+
+    return dataclasses.replace(split, decode=decode)
+
+
 def check_example(example: Example, labels: LabelSpec) -> Example:
     """Maps the mask of an example to class ids, and checks that it fits.
 
@@ -74,8 +86,8 @@ def check_example(example: Example, labels: LabelSpec) -> Example:
     )
     mapped = masks.map_mask_values(mask, labels)
     if labels.strict:
-        void_values = [*labels.void_values, labels.ignore_index]
-        is_intended = functools.reduce(tf.logical_or, [mask == value for value in void_values])
+        void = sorted(set(labels.known_values) - set(labels.class_values))
+        is_intended = functools.reduce(tf.logical_or, [mask == value for value in void])
         unnamed = tf.boolean_mask(mask, (mapped == labels.ignore_index) & ~is_intended)
         _assert(
             tf.size(unnamed) == 0,

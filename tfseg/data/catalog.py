@@ -8,14 +8,18 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 from etils import epath
 
-from tfseg.data import folder_layouts, label_files
+from tfseg.data import class_names, label_files
 from tfseg.data import labels as labels_lib
-from tfseg.data.labels import LabelSpec
+from tfseg.data.folder_layouts import FolderLayout
+from tfseg.data.labels import LabelSpec, ObjectClass
 from tfseg.data.sources import shapes_drawing
 from tfseg.errors import UserError, nearest_name
+
+
+class NoClassNames(UserError):
+    """A data set does not say what its classes are, and --id2label was not given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,8 @@ class DatasetSpec:
         eval_split: Default split to score.
         image_key: Name of the image feature; None if the source finds it.
         mask_key: Name of the mask feature; None if the source finds it.
+        object_class: Which feature tells the class of the pixels of an object; None if the mask
+            does.
         image_size: Default (height, width) in pixels.
         augmentation: Default kind of augmentation.
         init_from: Default initial weights; None for an encoder that was trained on ImageNet.
@@ -45,6 +51,7 @@ class DatasetSpec:
     eval_split: str = "validation"
     image_key: str | None = None
     mask_key: str | None = None
+    object_class: ObjectClass | None = None
     image_size: tuple[int, int] = (512, 512)
     augmentation: str = "standard"
     init_from: str | None = None
@@ -73,7 +80,38 @@ _NAMED = {
         image_key="image",
         mask_key="segmentation_mask",
     ),
+    # TFDS prepares the masks of the instance task: red is one of 100 kinds of objects, 0 is
+    # everything else, walls and sky too. The 150 classes of the scene parsing task are not there.
+    "scene_parse150": DatasetSpec(
+        name="scene_parse150",
+        source="tfds",
+        path="scene_parse150",
+        labels=LabelSpec(
+            class_names.SCENE_PARSE_OBJECTS,
+            tuple(range(1, 1 + len(class_names.SCENE_PARSE_OBJECTS))),
+            void_values=(0,),
+        ),
+        eval_split="test",  # TFDS's name for the 2,000 images of the validation set
+        image_key="image",
+        mask_key="annotation",
+    ),
+    # 2,975 street scenes to train on and 500 to score, of 2048x1024 pixels. Only a person may
+    # download it, see https://www.tensorflow.org/datasets/catalog/cityscapes
+    "cityscapes": DatasetSpec(
+        name="cityscapes",
+        source="tfds",
+        path="cityscapes",
+        labels=LabelSpec(
+            *zip(*class_names.CITYSCAPES, strict=True),
+            void_values=(*range(7), 9, 10, 14, 15, 16, 18, 29, 30),
+        ),
+        image_key="image_left",
+        mask_key="segmentation_label",
+        image_size=(512, 1024),
+    ),
 }
+# In the masks of pets the animal is 1; its species or breed stands beside them.
+_PET_ANIMAL, _PET_BACKGROUND, _PET_OUTLINE, _FIRST_PET_CLASS = 1, 2, 3, 4
 _PREFIXES = {"tfds": "tfds", "hf": "huggingface", "folder": "folder"}
 
 
@@ -86,6 +124,11 @@ def get_dataset_spec(
     strict_labels: bool = False,
     label_map: str | None = None,
     instance_divisor: int = 1,
+    pet_task: str = "trimap",
+    data_dir: str | None = None,
+    mask_key: str | None = None,
+    image_suffix: str | None = None,
+    mask_suffix: str | None = None,
 ) -> DatasetSpec:
     """Returns the facts about a data set.
 
@@ -99,6 +142,11 @@ def get_dataset_spec(
         strict_labels: Whether a raw value without a name is an error instead of void.
         label_map: JSON file that merges and drops classes, see `label_files.apply_label_map`.
         instance_divisor: By what a pixel is divided to give the raw value, see `LabelSpec`.
+        pet_task: Which classes oxford_iiit_pet has, see --pet_task.
+        data_dir: Folder in which TFDS finds data sets, for the names that `tfds:NAME` declares.
+        mask_key: Mask feature of `tfds:NAME`; None if the source finds it.
+        image_suffix: End of the names of the images in `folder:PATH`, see `FolderLayout`.
+        mask_suffix: End of the names of the masks there.
 
     Raises:
         UserError: The name is unknown, a folder is missing, or the classes are not known.
@@ -109,7 +157,10 @@ def get_dataset_spec(
         "instance_divisor": instance_divisor,
     }
     try:
-        spec = _named_spec(dataset) or _prefixed_spec(dataset, id2label, options)
+        spec = _named_spec(dataset, pet_task)
+        spec = spec or _prefixed_spec(
+            dataset, id2label, options, (data_dir, mask_key), (image_suffix, mask_suffix)
+        )
         labels = spec.labels
         if id2label is not None:
             labels = label_files.read_id2label(id2label, **options)
@@ -117,32 +168,71 @@ def get_dataset_spec(
             labels,
             ignore_index=ignore_index,
             strict=strict_labels,
-            void_values=(0,) if reduce_labels else (),
+            void_values=(*labels.void_values, *((0,) if reduce_labels else ())),
             instance_divisor=instance_divisor,
         )
     except UserError:
         raise
     except ValueError as error:
         raise UserError(f"--dataset={dataset}: {error}") from error
-    if reduce_labels and 0 in labels.raw_values:
-        raise UserError(
-            f"--reduce_labels makes mask value 0 void, but in {dataset} it is "
-            f"{labels.names[labels.raw_values.index(0)]!r}; leave it out, or set --id2label"
-        )
+    if reduce_labels:
+        _check_reduction(dataset, labels, is_named=id2label is None and spec.source == "tfds")
     if label_map is not None:
         labels = label_files.apply_label_map(labels, label_map)
     return dataclasses.replace(spec, labels=labels)
 
 
-def _named_spec(dataset: str) -> DatasetSpec | None:
+def _check_reduction(dataset: str, labels: LabelSpec, *, is_named: bool) -> None:
+    """Refuses --reduce_labels for labels in which it would do harm, or that are reduced already."""
+    if 0 in labels.raw_values:
+        raise UserError(
+            f"--reduce_labels makes mask value 0 void, but in {dataset} it is "
+            f"{labels.names[labels.raw_values.index(0)]!r}; leave it out, or set --id2label"
+        )
+    if is_named:
+        raise UserError(
+            f"--reduce_labels would reduce the labels of {dataset} twice: its classes are mask "
+            f"values {min(labels.raw_values)} to {max(labels.raw_values)}, and 0 is void already; "
+            "leave it out"
+        )
+
+
+def _named_spec(dataset: str, pet_task: str) -> DatasetSpec | None:
     name, _, version = dataset.partition(":")
+    name, _, config = name.partition("/")
     spec = _NAMED.get(name)
-    if spec is None or (version and spec.source != "tfds"):
+    if spec is None or ((version or config) and spec.source != "tfds"):
         return None
-    return dataclasses.replace(spec, name=dataset, path=dataset)
+    spec = dataclasses.replace(spec, name=dataset, path=dataset)
+    return _pet_spec(spec, pet_task) if name == "oxford_iiit_pet" else spec
 
 
-def _prefixed_spec(dataset: str, id2label: str | None, options: dict[str, Any]) -> DatasetSpec:
+def _pet_spec(spec: DatasetSpec, task: str) -> DatasetSpec:
+    """Returns oxford_iiit_pet with the classes of --pet_task."""
+    if task == "trimap":
+        return spec
+    animals, key = {
+        "foreground": (("pet",), None),
+        "species": (("cat", "dog"), "species"),
+        "breed": (class_names.PET_BREEDS, "label"),
+    }[task]
+    first = _PET_ANIMAL if key is None else _FIRST_PET_CLASS
+    labels = LabelSpec(
+        ("background", *animals),
+        (_PET_BACKGROUND, *range(first, first + len(animals))),
+        void_values=(_PET_OUTLINE,),
+    )
+    object_class = key and ObjectClass(key, _PET_ANIMAL, _FIRST_PET_CLASS)
+    return dataclasses.replace(spec, labels=labels, object_class=object_class)
+
+
+def _prefixed_spec(
+    dataset: str,
+    id2label: str | None,
+    options: dict[str, Any],
+    tfds_source: tuple[str | None, str | None],
+    suffixes: tuple[str | None, str | None],
+) -> DatasetSpec:
     prefix, _, path = dataset.partition(":")
     if prefix not in _PREFIXES or not path:
         allowed = [*_NAMED, *(f"{known}:..." for known in _PREFIXES)]
@@ -151,26 +241,34 @@ def _prefixed_spec(dataset: str, id2label: str | None, options: dict[str, Any]) 
             f"(allowed: {', '.join(allowed)})"
         )
     if prefix == "folder":
-        return _folder_spec(dataset, path, id2label, options)
-    if id2label is None:
-        raise UserError(
+        layout = FolderLayout(epath.Path(path).expanduser(), *suffixes)
+        return _folder_spec(dataset, layout, id2label, options)
+    names = () if id2label or prefix != "tfds" else _declared_names(path, *tfds_source)
+    if id2label is None and not names:
+        raise NoClassNames(
             f"--dataset={dataset} needs --id2label=FILE.json: a JSON object of class names by raw "
             'mask value, e.g. {"0": "background", "1": "cat"}'
         )
-    labels = label_files.read_id2label(id2label, **options)
+    labels = label_files.read_id2label(id2label, **options) if id2label else LabelSpec(names)
     return DatasetSpec(dataset, _PREFIXES[prefix], path, labels)
 
 
+def _declared_names(path: str, data_dir: str | None, mask_key: str | None) -> tuple[str, ...]:
+    from tfseg.data.sources import tfds  # Imported here because it loads TensorFlow.
+
+    return tfds.read_class_names(path, data_dir, mask_key)
+
+
 def _folder_spec(
-    dataset: str, path: str, id2label: str | None, options: dict[str, Any]
+    dataset: str, layout: FolderLayout, id2label: str | None, options: dict[str, Any]
 ) -> DatasetSpec:
-    folder = epath.Path(path).expanduser()
-    splits = folder_layouts.find_splits(folder)
+    folder = layout.root
+    splits = layout.find_splits()
     if not splits:
         raise UserError(
             f"--dataset={dataset}: {'no split in' if folder.is_dir() else 'no folder'} {folder}; "
-            "expected images/<split>/X.jpg with annotations/<split>/X.png, or <split>/images/X.jpg "
-            "with <split>/masks/X.png"
+            "expected images/<split>/X.jpg with annotations/<split>/X.png, <split>/images/X.jpg "
+            "with <split>/masks/X.png, or X.jpg beside X_mask.png with --mask_suffix=_mask.png"
         )
     eval_split = next((name for name in ("val", "validation", "test") if name in splits), "val")
     train_split = "training" if "training" in splits and "train" not in splits else "train"
@@ -178,35 +276,7 @@ def _folder_spec(
     if id2label or epath.Path(names_file).exists():
         labels = label_files.read_id2label(names_file, **options)
     else:
-        labels = _labels_from_masks(
-            folder_layouts.split_folders(folder, train_split).masks, **options
-        )
+        folders = layout.find_folders(train_split)
+        masks = list(layout.list_masks(folders).values())
+        labels = label_files.labels_from_masks(folders.masks, masks, **options)
     return DatasetSpec(dataset, "folder", str(folder), labels, train_split, eval_split)
-
-
-def _labels_from_masks(
-    folder: epath.Path, *, reduce_labels: bool, ignore_index: int, instance_divisor: int
-) -> LabelSpec:
-    """Makes a class of each value in the training masks, except `ignore_index` and a reduced 0."""
-    from tfseg.data import masks  # Imported here because it loads TensorFlow, which takes seconds.
-
-    pixels = LabelSpec(("unknown",), instance_divisor=instance_divisor)
-    values: set[int] = set()
-    fault = "it holds no masks"
-    for path in masks.list_masks(folder) if folder.is_dir() else ():
-        try:
-            values.update(np.unique(masks.decode_mask(path.read_bytes(), pixels)).tolist())
-        except (OSError, masks.MaskError) as error:
-            # Reading the split decides whether a bad mask stops the run or is skipped.
-            fault = f"{path} cannot be read as a mask ({error})"
-    values -= {ignore_index, *([0] if reduce_labels else [])}
-    if len(values) == 1:
-        fault = f"besides void (--ignore_index={ignore_index}), {min(values)} is their only value"
-    if len(values) < 2:
-        raise UserError(
-            f"--dataset=folder: no classes can be taken from the masks of {folder}: {fault}; "
-            "name them with --id2label=FILE.json"
-        )
-    ordered = sorted(values)
-    names = tuple(f"class_{value}" for value in ordered)
-    return LabelSpec(names, tuple(ordered), ignore_index=ignore_index)

@@ -51,11 +51,12 @@ def build_evaluation(
     part = split.records.shard(share.num_input_pipelines, share.input_pipeline_id)
     examples = dataclasses.replace(split, records=part).examples
     if len(part):
-        examples, _ = caching.cache_examples(examples, cache)
+        examples, _ = caching.cache_examples(examples, cache, labels)
 
     def prepare(example: Example) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         image = tf.ensure_shape(preprocessing(example["image"]), (*image_size, 3))
-        return image, example["mask"], tf.shape(example["mask"])
+        mask = caching.widen_mask(example)["mask"]
+        return image, mask, tf.shape(mask)
 
     prepared = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
     if mask_size is not None:

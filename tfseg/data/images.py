@@ -6,8 +6,7 @@ import tensorflow as tf
 from etils import epath
 
 from tfseg.data import exif
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+from tfseg.data.folder_layouts import IMAGE_SUFFIXES
 
 
 class ImageError(ValueError):
@@ -15,19 +14,14 @@ class ImageError(ValueError):
 
 
 def list_images(folder: epath.Path) -> list[epath.Path]:
-    """Returns the image files of a folder, sorted by name; it does not search subfolders."""
-    return list_files(folder, IMAGE_SUFFIXES)
-
-
-def list_files(folder: epath.Path, suffixes: tuple[str, ...]) -> list[epath.Path]:
-    """Returns the files of a folder that end in one of the suffixes, sorted by name.
+    """Returns the image files of a folder, sorted by name; it does not search subfolders.
 
     Upper-case suffixes count too. Hidden files, such as macOS's `._X.jpg`, do not.
     """
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from etils import epath
 
 from tfseg import network
+from tfseg.data import remembered
 from tfseg.data.labels import DEFAULT_IGNORE_INDEX, LabelSpec, color_value, default_palette
 from tfseg.errors import UserError, nearest_name
 
+_VALUES, _VALUES_VERSION = "mask_values", "1"
 _ID2LABEL = 'of names by mask value, e.g. {"0": "sky", "1": "road"}'
 # huggingface/label-files:ade20k-id2label.json
 _HUB_FILE = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+):(?P<file>[^:]+\.json)")
@@ -189,3 +194,62 @@ def _merge(
         )
     except ValueError as error:
         raise UserError(f"--label_map={path}: {error}") from error
+
+
+def labels_from_masks(
+    folder: epath.Path,
+    paths: Sequence[epath.Path],
+    *,
+    reduce_labels: bool,
+    ignore_index: int,
+    instance_divisor: int,
+) -> LabelSpec:
+    """Makes a class of each value in the training masks, except `ignore_index` and a reduced 0.
+
+    Args:
+        folder: Folder of the masks, for messages.
+        paths: The masks.
+        reduce_labels: Whether raw value 0 is void.
+        ignore_index: Raw value that is void.
+        instance_divisor: By what a pixel is divided to give the raw value.
+
+    Raises:
+        UserError: The masks have fewer than two values.
+    """
+    state = remembered.state_of_files(paths)
+    facts = (_VALUES_VERSION, state or "", str(instance_divisor))
+    known = remembered.recall(_VALUES, facts) if state else None
+    values, fault = (set(known["values"]), None) if known else _read_values(paths, instance_divisor)
+    if state and not known and not fault:
+        remembered.remember(_VALUES, facts, {"values": sorted(values)})
+    values -= {ignore_index, *([0] if reduce_labels else [])}
+    if len(values) == 1:
+        fault = f"besides void (--ignore_index={ignore_index}), {min(values)} is their only value"
+    if len(values) < 2:
+        raise UserError(
+            f"--dataset=folder: no classes can be taken from the masks of {folder}: {fault}; "
+            "name them with --id2label=FILE.json"
+        )
+    ordered = sorted(values)
+    names = tuple(f"class_{value}" for value in ordered)
+    return LabelSpec(names, tuple(ordered), ignore_index=ignore_index)
+
+
+def _read_values(paths: Sequence[epath.Path], instance_divisor: int) -> tuple[set[int], str | None]:
+    """Returns the raw values of masks, and why there are no more: the fault of one of them."""
+    from tfseg.data import masks  # Imported here because it loads TensorFlow, which takes seconds.
+
+    pixels = LabelSpec(("unknown",), instance_divisor=instance_divisor)
+
+    def read(path: epath.Path) -> list[int] | str:
+        try:
+            return np.unique(masks.decode_mask(path.read_bytes(), pixels)).tolist()
+        except (OSError, masks.MaskError) as error:
+            # Reading the split decides whether a bad mask stops the run or is skipped.
+            return f"{path} cannot be read as a mask ({error})"
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        found = list(threads.map(read, paths))
+    faults = [each for each in found if isinstance(each, str)]
+    values = {value for each in found if not isinstance(each, str) for value in each}
+    return values, faults[-1] if faults else None if paths else "it holds no masks"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import colorsys
 import dataclasses
 import json
+from typing import NamedTuple
 
 import numpy as np
 
 from tfseg.config.defaults import DEFAULT_IGNORE_INDEX
+
+NO_VALUE = -1  # the raw value of pixels of which no list of segments tells the class
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +122,7 @@ class LabelSpec:
     @property
     def known_values(self) -> tuple[int, ...]:
         """Raw values that a mask may hold if labels are strict."""
-        return (*self.class_values, *self.void_values, self.ignore_index)
+        return (*self.class_values, *self.void_values, self.ignore_index, NO_VALUE)
 
     def to_json(self) -> str:
         """Returns names, mask values and palette as JSON."""
@@ -133,6 +136,20 @@ class LabelSpec:
         table = np.full(max(self.class_values) + 2, self.ignore_index, np.int32)
         table[list(self.class_values)] = self._class_ids
         return table
+
+
+class ObjectClass(NamedTuple):
+    """Where the class of the one object of an image stands, if the mask only shows the object.
+
+    Attributes:
+        key: Feature that holds the class, from 0.
+        mask_value: Value of the object's pixels in the mask.
+        first_value: Raw value that stands for class 0 of the feature; class i has i more.
+    """
+
+    key: str
+    mask_value: int
+    first_value: int
 
 
 def color_value(red: int, green: int, blue: int) -> int:

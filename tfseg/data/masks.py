@@ -10,25 +10,19 @@ from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
-from etils import epath
 from PIL import Image, UnidentifiedImageError
 
-from tfseg.data import images
 from tfseg.data.labels import LabelSpec
-
-MASK_SUFFIXES = (".png",)  # lossless; JPEG would change the values
+from tfseg.data.segments import Segments, map_segments
 
 
 class MaskError(ValueError):
     """Bytes that cannot be read as a mask; the message is the reason, without a name."""
 
 
-def list_masks(folder: epath.Path) -> list[epath.Path]:
-    """Returns the mask files of a folder, sorted by name; it does not search subfolders."""
-    return images.list_files(folder, MASK_SUFFIXES)
-
-
-def decode_mask(data: bytes, labels: LabelSpec | None = None) -> np.ndarray:
+def decode_mask(
+    data: bytes, labels: LabelSpec | None = None, segments: Segments | None = None
+) -> np.ndarray:
     """Decodes a mask file to raw values.
 
     PIL does this, because `tf.io.decode_png` turns the indices of a palette PNG into the gray of
@@ -39,6 +33,7 @@ def decode_mask(data: bytes, labels: LabelSpec | None = None) -> np.ndarray:
             four channels if the labels have a use for colours. Alpha is dropped.
         labels: The data set's classes, which say what the pixels mean; None if the pixels of one
             channel are the raw values.
+        segments: What the raw value of each segment is, if the pixels are ids of segments.
 
     Returns:
         int32 `[height, width]`.
@@ -46,6 +41,9 @@ def decode_mask(data: bytes, labels: LabelSpec | None = None) -> np.ndarray:
     Raises:
         MaskError: The file holds colours without a meaning, is no picture, or is damaged.
     """
+    if segments is not None:
+        ids = _decode_pixels(data, labels, has_segments=True)
+        return map_segments(ids, *segments).numpy()
     values = _decode_pixels(data, labels)
     return values if labels is None else values // labels.instance_divisor
 
@@ -75,12 +73,13 @@ def _open_picture(data: bytes) -> Iterator[Image.Image]:
         raise MaskError(f"it is damaged: {error}") from error
 
 
-def _decode_pixels(data: bytes, labels: LabelSpec | None) -> np.ndarray:
+def _decode_pixels(data: bytes, labels: LabelSpec | None, has_segments: bool = False) -> np.ndarray:
     with _open_picture(data) as picture:
-        pixels = np.asarray(picture if _takes_indices(labels) else picture.convert("RGB"))
+        keeps_indices = has_segments or _takes_indices(labels)
+        pixels = np.asarray(picture if keeps_indices else picture.convert("RGB"))
     if pixels.ndim == 2:
         return pixels.astype(np.int32)
-    if not (_takes_colors(labels) and pixels.shape[2] in (3, 4)):
+    if not ((has_segments or _takes_colors(labels)) and pixels.shape[2] in (3, 4)):
         raise MaskError(
             f"it has {pixels.shape[2]} channels; a mask has one, whose values are class numbers, "
             'or colours that --id2label names, such as {"128,64,128": "road"}'
@@ -123,7 +122,11 @@ def _takes_colors(labels: LabelSpec | None) -> bool:
     return labels is not None and labels.takes_colors
 
 
-def decode_mask_tensor(data: tf.Tensor, labels: LabelSpec | None = None) -> tf.Tensor:
+def decode_mask_tensor(
+    data: tf.Tensor,
+    labels: LabelSpec | None = None,
+    segments: tuple[tf.Tensor, tf.Tensor] | None = None,
+) -> tf.Tensor:
     """Does what `decode_mask` does inside `Dataset.map`: string scalar to int32 `[height, width]`.
 
     TensorFlow decodes PNG files, in parallel and in any process that gets the graph. PIL decodes
@@ -137,21 +140,30 @@ def decode_mask_tensor(data: tf.Tensor, labels: LabelSpec | None = None) -> tf.T
     start = tf.cond(is_long, lambda: start, lambda: tf.fill([_PNG_HEADER_BYTES], ""))
     is_png = tf.strings.reduce_join(start[: len(_PNG_START)]) == _PNG_START
     color_type, is_8_bit = start[_COLOR_TYPE], start[_BIT_DEPTH] == b"\x08"
+    has_segments = segments is not None
     is_index = (color_type == _GRAY) | (color_type == _PALETTE)
     is_color = ((color_type == _RGB) | (color_type == _RGBA)) & is_8_bit
     values = tf.case(
         [
-            (is_png & is_index & _takes_indices(labels), lambda: _decode_png(data, start)),
             (
-                is_png & is_color & _takes_colors(labels),
+                is_png & is_index & (has_segments or _takes_indices(labels)),
+                lambda: _decode_png(data, start),
+            ),
+            (
+                is_png & is_color & (has_segments or _takes_colors(labels)),
                 lambda: _color_values(tf.io.decode_png(data, 3)),
             ),
         ],
         default=lambda: tf.numpy_function(
-            functools.partial(_decode_pixels, labels=labels), [data], tf.int32, stateful=False
+            functools.partial(_decode_pixels, labels=labels, has_segments=has_segments),
+            [data],
+            tf.int32,
+            stateful=False,
         ),
     )
     values.set_shape((None, None))
+    if has_segments:
+        return map_segments(values, *segments)
     return values if labels is None else values // labels.instance_divisor
 
 

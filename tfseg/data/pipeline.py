@@ -3,7 +3,7 @@
 load_split       source -> records, which decode to {"image", "mask" (class ids), "name"}
 build_training   cache -> [per epoch: shuffle -> share -> decode -> augment -> batch] -> prefetch
 
-`evaluation_batches` builds those of an evaluation.
+`training_examples` augments, and `evaluation_batches` builds the batches of an evaluation.
 
 Several processes that train together each build the same order of records, and take their share of
 it before they decode. The share is given as a `tf.distribute.InputContext`, which
@@ -14,20 +14,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from tfseg.config.sections import DataConfig, TrainDataConfig, factor_range
+from tfseg.config.sections import DataConfig
+from tfseg.config.train_data_section import TrainDataConfig, factor_range
 from tfseg.data import (
-    augmentation,
     bad_examples,
     caching,
     catalog,
     data_service,
-    masks,
-    rand_augment,
-    transforms,
+    mosaic,
+    training_examples,
 )
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
@@ -55,6 +55,11 @@ def get_spec(data: DataConfig) -> DatasetSpec:
         strict_labels=data.strict_labels,
         label_map=data.label_map,
         instance_divisor=data.instance_divisor,
+        pet_task=data.pet_task,
+        data_dir=data.data_dir,
+        mask_key=data.mask_key,
+        image_suffix=data.image_suffix,
+        mask_suffix=data.mask_suffix,
     )
 
 
@@ -99,18 +104,35 @@ def load_split(
     Raises:
         UserError: The split cannot be read, or holds no example; see the sources.
     """
-    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
-    loaded = _load_source(spec, config, split, max_examples, part, apply_exif)
+    loaded = _load_source(
+        spec, config, split, max_examples, is_held_out, config.on_bad_example, apply_exif
+    )
     if not loaded.num_examples:
         raise _no_example(split)
-
-    def decode(record: Any) -> Example:
-        return bad_examples.check_example(loaded.decode(record), labels=spec.labels)
-
-    checked = dataclasses.replace(loaded, decode=decode)
+    checked = bad_examples.map_to_classes(loaded, spec.labels)
     if config.on_bad_example == "skip" and spec.source == "tfds":
         return _skip_bad(checked)
     return checked
+
+
+def open_unchecked(
+    spec: DatasetSpec,
+    config: DataConfig,
+    split: str,
+    max_examples: int | None,
+    *,
+    is_held_out: bool = False,
+    apply_exif: bool = True,
+) -> Split:
+    """Opens a split as `load_split` does, but keeps bad examples and decodes none.
+
+    Its masks hold raw values. A folder and a Hugging Face data set have no digest, because that
+    would read them.
+
+    Raises:
+        UserError: The split cannot be opened; see the sources.
+    """
+    return _load_source(spec, config, split, max_examples, is_held_out, "keep", apply_exif)
 
 
 def _skip_bad(split: Split) -> Split:
@@ -130,23 +152,27 @@ def _load_source(
     config: DataConfig,
     split: str,
     max_examples: int | None,
-    part: Part | None,
+    is_held_out: bool,
+    on_bad_example: str,
     apply_exif: bool,
 ) -> Split:
     if spec.source == "shapes":
         from tfseg.data.sources import shapes
 
         return shapes.load(split, data_dir=config.data_dir, max_examples=max_examples)
+    part = Part(config.eval_fraction, is_held_out) if config.eval_fraction else None
     checked = {
         "part": part,
         "max_examples": max_examples,
-        "on_bad_example": config.on_bad_example,
+        "on_bad_example": on_bad_example,
         "apply_exif": apply_exif,
     }
     if spec.source == "folder":
         from tfseg.data.sources import folder
 
-        return folder.load(spec.path, split, spec.labels, **checked)
+        names = ("image_suffix", "mask_suffix", "segments_info")
+        own = {name: getattr(config, name) for name in names}
+        return folder.load(spec.path, split, spec.labels, **own, **checked)
     keys = {
         "image_key": config.image_key or spec.image_key,
         "mask_key": config.mask_key or spec.mask_key,
@@ -158,8 +184,13 @@ def _load_source(
         return huggingface.load(spec.path, split, spec.labels, **source, **keys, **checked)
     from tfseg.data.sources import tfds
 
-    options = {"max_examples": max_examples, "apply_exif": apply_exif}
-    return tfds.load(spec.path, split, spec.labels, data_dir=config.data_dir, **options, **keys)
+    options = {
+        "data_dir": config.data_dir,
+        "object_class": spec.object_class,
+        "max_examples": max_examples,
+        "apply_exif": apply_exif,
+    }
+    return tfds.load(spec.path, split, spec.labels, **options, **keys)
 
 
 def count_batches(num_examples: int, batch_size: int) -> int:
@@ -213,11 +244,10 @@ def build_training(
     """
     num_batches = count_batches(split.num_examples, batch_size)
     records, decode, buffer_size = caching.choose_records(
-        split, config.cache, may_cache=config.data_service is None
+        split, config.cache, labels, may_cache=config.data_service is None
     )
-    prepare = functools.partial(
-        _prepare_training, config=config, preprocessing=preprocessing, labels=labels
-    )
+    options = _training_options(config, preprocessing, labels)
+    prepare = functools.partial(_prepare_training, decode=decode, options=options)
 
     def epoch_batches(epoch: tf.Tensor, slices: Slices) -> tf.data.Dataset:
         # This sets the seed of this function's own graph, so the order does not depend on the
@@ -225,9 +255,10 @@ def build_training(
         tf.random.set_seed(1)
         order_seed = seed + epoch * 1_000_003  # A prime keeps the seeds of two runs apart.
         order = records.shuffle(buffer_size, order_seed, reshuffle_each_iteration=False)
+        order = mosaic.group_records(order) if config.augmentation == "mosaic" else order
 
         def prepare_one(position: tf.Tensor, record: Any) -> tuple[tf.Tensor, tf.Tensor]:
-            return prepare(decode(record), tf.stack([tf.cast(order_seed, tf.int64), position]))
+            return prepare(record, tf.stack([tf.cast(order_seed, tf.int64), position]))
 
         prepared = slices.take(order, epoch).map(prepare_one, num_parallel_calls=tf.data.AUTOTUNE)
         return prepared.batch(slices.size, drop_remainder=True)
@@ -246,58 +277,27 @@ def build_training(
 
 
 def _prepare_training(
-    example: Example,
-    seed: tf.Tensor,
-    config: TrainDataConfig,
-    preprocessing: Preprocessing,
-    labels: LabelSpec,
+    record: Any, seed: tf.Tensor, decode: Callable[[Any], Example], options: dict[str, Any]
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    if config.augmentation in ("none", "flip", "basic"):
-        image, mask = _prepare_whole(example, seed, config, preprocessing)
-        return preprocessing.normalize(image), mask
-    size, void = preprocessing.image_size, labels.ignore_index
-    image, mask = _prepare_crop(example, seed, config, size, void)
-    image = preprocessing.normalize(image)
-    # Beyond the image the model sees the mean colour, which normalisation maps to zero.
-    return tf.where(tf.math.is_nan(image), 0.0, image), mask
+    records = record if options["kind"] == "mosaic" else (record,)
+    return training_examples.prepare([decode(each) for each in records], seed, **options)
 
 
-def _prepare_whole(
-    example: Example, seed: tf.Tensor, config: TrainDataConfig, preprocessing: Preprocessing
-) -> tuple[tf.Tensor, tf.Tensor]:
-    image = preprocessing.resize(example["image"])
-    mask = masks.resize_mask(example["mask"], preprocessing.image_size)
-    if config.augmentation != "none":
-        image, mask = augmentation.random_flip(image, mask, seed)
-    if config.augmentation == "basic":
-        colors_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        image = augmentation.random_colors(image, colors_seed, **_color_ranges(config))
-    return image, mask
-
-
-def _prepare_crop(
-    example: Example, seed: tf.Tensor, config: TrainDataConfig, size: tuple[int, int], void: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    image, mask = augmentation.augment(
-        transforms.to_unit_range(example["image"]),
-        example["mask"],
-        seed,
-        base_size=size,
-        crop_size=config.crop_size or size,
-        random_scale=config.random_scale,
-        ignore_index=void,
-        **_color_ranges(config),
-    )
-    if config.augmentation == "rand_augment":
-        operations_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        return rand_augment.rand_augment(image, mask, operations_seed, ignore_index=void)
-    return image, mask
-
-
-def _color_ranges(config: TrainDataConfig) -> dict[str, Any]:
+def _training_options(
+    config: TrainDataConfig, preprocessing: Preprocessing, labels: LabelSpec
+) -> dict[str, Any]:
+    """Returns the arguments of `training_examples.prepare`."""
     return {
-        "brightness": config.brightness,
-        "contrast": factor_range(config.contrast),
-        "saturation": factor_range(config.saturation),
-        "hue": config.hue,
+        "kind": config.augmentation or "standard",
+        "preprocessing": preprocessing,
+        "crop_size": config.crop_size or preprocessing.image_size,
+        "random_scale": config.random_scale,
+        "max_class_share": config.max_class_share,
+        "ignore_index": labels.ignore_index,
+        "colors": {
+            "brightness": config.brightness,
+            "contrast": factor_range(config.contrast),
+            "saturation": factor_range(config.saturation),
+            "hue": config.hue,
+        },
     }

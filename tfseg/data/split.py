@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+from tfseg.data.sources.checks import EncodedExample
+from tfseg.errors import UserError
 
 
 class Part(NamedTuple):
@@ -19,6 +22,25 @@ class Part(NamedTuple):
 
     fraction: float
     is_held_out: bool
+
+
+def choose_eval_split(
+    default: str, *, train_split: str, eval_split: str | None, eval_fraction: float | None
+) -> str:
+    """Returns the split to score: with --eval_fraction, that of which a part is held out.
+
+    Raises:
+        UserError: A part of the training split is held out, and another eval split was named.
+    """
+    if eval_fraction is None:
+        return eval_split or default
+    if eval_split not in (None, train_split):
+        raise UserError(
+            f"--eval_fraction={eval_fraction:g} holds out a part of the training split "
+            f"{train_split}, but --eval_split={eval_split} names another one; leave one of the "
+            "two flags out"
+        )
+    return train_split
 
 
 def keep(record: Any) -> Any:
@@ -41,6 +63,9 @@ class Split:
             their examples; TFDS hashes name, version, split, number of examples and size.
         decode: Turns a record into an example, in a graph: `image` uint8 `[height, width, 3]`,
             `mask` int32 `[height, width]` and `name` string scalar.
+        read: Turns a record, as `records.as_numpy_iterator()` gives it, into an example that is not
+            decoded; threads may call it. None if the source has no such form.
+        pixels: Number of pixels by raw mask value; None if nobody has counted them.
     """
 
     name: str
@@ -48,6 +73,8 @@ class Split:
     num_examples: int
     digest: str
     decode: Callable[[Any], dict[str, tf.Tensor]] = keep
+    read: Callable[[Any], EncodedExample] | None = None
+    pixels: Mapping[int, int] | None = None
 
     @property
     def examples(self) -> tf.data.Dataset:

@@ -12,10 +12,10 @@ from tfseg.config.defaults import (
     SCRATCH_DROP_PATH_RATE,
     SCRATCH_LEARNING_RATE,
 )
-from tfseg.config.sections import DataConfig, ModelConfig
+from tfseg.config.sections import ModelConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import DatasetSpec
-from tfseg.errors import UserError
+from tfseg.data.split import choose_eval_split
 from tfseg.models import checkpoint
 
 
@@ -31,7 +31,12 @@ def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
     return TrainConfig(
         data=dataclasses.replace(
             data,
-            eval_split=_resolve_eval_split(data, train_split, spec),
+            eval_split=choose_eval_split(
+                spec.eval_split,
+                train_split=train_split,
+                eval_split=data.eval_split,
+                eval_fraction=data.eval_fraction,
+            ),
             image_size=data.image_size or spec.image_size,
         ),
         train_data=dataclasses.replace(
@@ -45,18 +50,6 @@ def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
         ),
         run=dataclasses.replace(run, model_dir=run.model_dir or default_model_dir(data.dataset)),
     )
-
-
-def _resolve_eval_split(data: DataConfig, train_split: str, spec: DatasetSpec) -> str:
-    if data.eval_fraction is None:
-        return data.eval_split or spec.eval_split
-    if data.eval_split not in (None, train_split):
-        raise UserError(
-            f"--eval_fraction={data.eval_fraction:g} holds out a part of the training split "
-            f"{train_split}, but --eval_split={data.eval_split} names another one; leave one of "
-            "the two flags out"
-        )
-    return train_split
 
 
 def _resolve_model(model: ModelConfig, init_from: str) -> ModelConfig:

@@ -93,3 +93,65 @@ def test_the_digest_depends_on_bytes_and_order_of_the_good_examples_alone():
         swapped,
     )
     assert len({digest, *(find_usable(examples).digest for examples in others)}) == 6
+
+
+def counting(examples):
+    """Returns a function that reads examples, and the list of what it was asked for."""
+    reads = []
+
+    def read(index):
+        reads.append(index)
+        return examples[index]
+
+    return read, reads
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def run(examples, state, labels=LABELS, on_bad_example="error"):
+        read, reads = counting(examples)
+        options = {"split": "train", "on_bad_example": on_bad_example, "state": state}
+        return checks.find_usable(read, len(examples), labels, **options), reads
+
+    return run
+
+
+def test_examples_that_were_good_in_the_same_state_are_not_decoded_again(check):
+    examples = [example(0), example(1, class_id=1)]
+    first, reads = check(examples, "state")
+    again, no_reads = check(examples, "state")
+    assert (sorted(reads), no_reads) == ([0, 1], [])
+    assert first == again
+    assert again.pixels == {0: 24, 1: 24}
+
+
+@pytest.mark.parametrize(
+    ("state", "labels"),
+    [("other", LABELS), (None, LABELS), ("state", LabelSpec(("a", "b"), strict=True))],
+)
+def test_another_state_or_other_labels_are_checked_again(state, labels, check):
+    check([example(0)], "state")
+    assert check([example(0)], state, labels)[1] == [0]
+
+
+def test_splits_with_bad_examples_are_checked_again(check):
+    bad = BAD["the sizes differ"][0]
+    for _ in range(2):
+        usable, reads = check([example(0), bad], "state", on_bad_example="skip")
+        assert usable.indices == [0]
+        assert sorted(reads) == [0, 1]
+
+
+def test_an_answer_that_is_damaged_is_not_used(check, tmp_path):
+    check([example(0)], "state")
+    (kept,) = (tmp_path / "tfseg" / "checked").iterdir()
+    kept.write_text("{")
+    assert check([example(0)], "state")[1] == [0]
+
+
+@pytest.mark.parametrize("values", [[[0, 3], [3, 3]], [[-1, 70_000], [70_000, 70_000]]])
+def test_pixels_are_counted_by_value(values):
+    (few, many) = sorted({value for row in values for value in row})
+    assert checks.count_values(np.array(values, np.int32)) == {few: 1, many: 3}

@@ -8,6 +8,7 @@ from etils import epath
 from PIL import Image
 
 from tests.data.exif_files import turned_jpeg
+from tfseg.data.folder_layouts import FolderLayout
 from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.sources import folder as folder_source
@@ -254,7 +255,7 @@ def test_empty_split(folder):
 def test_pairs_are_sorted_by_name(folder):
     for stem in ("b", "c", "a"):
         folder.pair("train", stem)
-    pairs = folder_source.find_pairs(epath.Path(folder.root), "train")
+    pairs = folder_source.find_pairs(FolderLayout(epath.Path(folder.root)), "train")
     assert [pair.image.stem for pair in pairs] == ["a", "b", "c"]
     assert all(pair.mask.stem == pair.image.stem for pair in pairs)
 

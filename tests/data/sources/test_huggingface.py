@@ -22,7 +22,7 @@ from tfseg.config import DataConfig
 from tfseg.data import caching, pipeline
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.data.labels import LabelSpec
-from tfseg.data.sources import huggingface
+from tfseg.data.sources import checks, huggingface
 from tfseg.data.split import Part
 from tfseg.errors import UserError
 
@@ -121,6 +121,25 @@ def test_every_form_gives_the_same_examples(form, write, tmp_path):
     assert [int(example["mask"][0, 0]) for example in examples] == [0, 1, 2]
     assert loaded.digest == digest(write(rows(3)))
     assert [len(example["image"]) for example in load(path, "train[1:]")] == [9, 10]
+
+
+@pytest.mark.parametrize("form", ["parquet", "file", "saved", "saved dict"])
+def test_a_second_start_decodes_no_example_that_is_embedded(form, write, tmp_path, monkeypatch):
+    path = write_form(form, write, tmp_path)
+    first = huggingface.load(path, "train", LABELS)
+    decoded = []
+    monkeypatch.setattr(checks, "check_encoded", lambda *arguments: decoded.append(arguments))
+    again = huggingface.load(path, "train", LABELS)
+    assert not decoded
+    assert (again.digest, again.pixels) == (first.digest, first.pixels)
+
+
+def test_examples_in_files_of_their_own_are_decoded_at_each_start(write, tmp_path, monkeypatch):
+    path = write_form("csv", write, tmp_path)
+    huggingface.load(path, "train", LABELS)
+    monkeypatch.setattr(checks, "check_encoded", None)
+    with pytest.raises(TypeError):
+        huggingface.load(path, "train", LABELS)
 
 
 def test_a_relative_folder_and_a_link_to_one_are_read(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import tensorflow_datasets
 from PIL import Image
 from tensorflow_datasets.core.download import checksums
 from tensorflow_datasets.datasets.oxford_iiit_pet import oxford_iiit_pet_dataset_builder as pets
+from tensorflow_datasets.datasets.scene_parse150 import scene_parse150_dataset_builder as scenes
 
 from tests import hosts
 from tests.data.exif_files import turned_jpeg
@@ -59,6 +60,12 @@ def write_tar(path, files):
             archive.addfile(entry, io.BytesIO(content))
 
 
+def list_line(name):
+    """Returns the line of an image: breed from 1, species (1 cat, 2 dog), number within it."""
+    breed = name.rsplit("_", 1)[0]
+    return f"{name} {1 + pets._LABEL_CLASSES.index(breed)} {1 if breed[0].isupper() else 2} 1\n"
+
+
 def write_archives(folder, trimaps):
     """Writes both archives in the layout of https://www.robots.ox.ac.uk/~vgg/data/pets/."""
     folder.mkdir(exist_ok=True)
@@ -72,7 +79,7 @@ def write_archives(folder, trimaps):
             box = HEAD_BOX.format(height=height, width=width)
             annotations[f"annotations/xmls/{name}.xml"] = box.encode()
     for list_name, names in (("trainval", TRAIN), ("test", TEST)):
-        lines = "".join(f"{name} {1 + index} 1 {1 + index}\n" for index, name in enumerate(names))
+        lines = "".join(list_line(name) for name in names)
         annotations[f"annotations/{list_name}.txt"] = lines.encode()
     write_tar(folder / "images.tar.gz", images)
     write_tar(folder / "annotations.tar.gz", annotations)
@@ -333,6 +340,51 @@ def test_a_value_without_a_name_is_void_or_an_error(bad_data_dir):
     assert len(list(skipped.examples)) == skipped.num_examples == 1
 
 
+@pytest.mark.parametrize("task", ["species", "breed"])
+def test_the_class_of_the_animal_stands_in_place_of_the_pet(task, data_dir):
+    spec = get_dataset_spec("oxford_iiit_pet", pet_task=task)
+    config = DataConfig(dataset="oxford_iiit_pet", data_dir=data_dir, pet_task=task)
+    (cat, *dogs) = sorted(
+        pipeline.load_split(spec, config, "train", None).examples.as_numpy_iterator(),
+        key=lambda example: example["name"],
+    )
+    names = spec.labels.names
+    for example, expected in ((cat, "cat"), *((dog, "dog") for dog in dogs)):
+        stem = example["name"].decode().removesuffix(".jpg")
+        expected = stem.rsplit("_", 1)[0] if task == "breed" else expected
+        trimap = trimap_of(stem)
+        assert {names[value] for value in example["mask"][trimap == 1]} == {expected}
+        assert (example["mask"][trimap == 2] == 0).all()
+        assert (example["mask"][trimap == 3] == 255).all()
+
+
+def test_scene_parse150_holds_kinds_of_objects_in_the_red_channel(tmp_path, monkeypatch):
+    """TFDS reads the annotations of the instance task: red is the kind, green the instance."""
+    annotation = np.zeros((6, 8, 3), np.uint8)
+    annotation[:2, :, 0], annotation[:2, :, 1] = 4, 7
+    annotation[5, :, 0], annotation[5, :, 1] = 100, 9
+    parts, image = ("training", "validation"), np.zeros((6, 8, 3), np.uint8)
+    images = {f"images/{part}/ADE_1.jpg": encode(image, "JPEG") for part in parts}
+    masks = {f"annotations_instance/{part}/ADE_1.png": encode(annotation, "PNG") for part in parts}
+    write_tar(tmp_path / "images.tar", images)
+    write_tar(tmp_path / "annotations.tar", masks)
+    host = hosts.Host(tmp_path)
+    urls = {"images": f"{host.url}/images.tar", "annotations": f"{host.url}/annotations.tar"}
+    monkeypatch.setattr(scenes, "_TRAIN_URL", urls)
+    infos = {
+        url: checksums.compute_url_info(tmp_path / url.rsplit("/")[-1]) for url in urls.values()
+    }
+    monkeypatch.setattr(scenes.Builder, "url_infos", infos)
+    spec = get_dataset_spec("scene_parse150", strict_labels=True)
+    config = DataConfig(dataset="scene_parse150", data_dir=str(tmp_path / "prepared"))
+    split = pipeline.load_split(spec, config, spec.eval_split, None)
+    host.close()
+    (example,) = split.examples.as_numpy_iterator()
+    named = {value: spec.labels.names[value] for value in np.unique(example["mask"]) if value < 255}
+    assert named == {3: "person", 99: "flag"}
+    assert (example["mask"][2:5] == 255).all()
+
+
 class Unlisted(tensorflow_datasets.core.GeneratorBasedBuilder):
     """A builder without registered checksums, with masks `[height, width]` and no names."""
 
@@ -361,6 +413,44 @@ def test_builder_without_checksums_and_names(tmp_path):
     assert example["name"] == b"train_0"
     assert example["mask"].dtype == np.int32
     assert (example["mask"] == 1000).all()
+
+
+class Declared(tensorflow_datasets.core.GeneratorBasedBuilder):
+    """A builder whose features have names of its own, and whose masks declare their classes."""
+
+    VERSION = tensorflow_datasets.core.Version("1.0.0")
+
+    def _info(self):
+        features = {
+            "label": tensorflow_datasets.features.ClassLabel(num_classes=2),
+            "photo": tensorflow_datasets.features.Image(),
+            "ground_truth": tensorflow_datasets.features.LabeledImage(labels=["sky", "sea"]),
+        }
+        return tensorflow_datasets.core.DatasetInfo(
+            builder=self, features=tensorflow_datasets.features.FeaturesDict(features)
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        mask = np.arange(6, dtype=np.uint8).reshape(2, 3, 1) % 2
+        yield 0, {"label": 1, "photo": np.zeros((2, 3, 3), np.uint8), "ground_truth": mask}
+
+
+def test_features_and_names_are_found_by_type(tmp_path):
+    spec = get_dataset_spec("tfds:declared", data_dir=str(tmp_path))
+    assert spec.labels.names == ("sky", "sea")
+    config = DataConfig(dataset="tfds:declared", data_dir=str(tmp_path))
+    (example,) = pipeline.load_split(spec, config, "train", None).examples.as_numpy_iterator()
+    assert example["mask"].tolist() == [[0, 1, 0], [1, 0, 1]]
+
+
+def test_a_data_set_without_masks(tmp_path):
+    message = r"no mask stands out of cifar10 \(allowed: .*image.*\); choose one with --mask_key"
+    builder = tensorflow_datasets.builder("cifar10", data_dir=str(tmp_path))
+    with pytest.raises(UserError, match=message):
+        tfds._feature_keys(builder, "cifar10", None, None)
 
 
 @pytest.mark.parametrize("apply_exif", [True, False])

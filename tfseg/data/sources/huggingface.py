@@ -21,17 +21,20 @@ The generator reads one row after the other; a call per index is simpler than on
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from etils import epath
 
-from tfseg.data import exif
+from tfseg.data import exif, remembered
 from tfseg.data.images import decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor
 from tfseg.data.sources import checks, huggingface_cells, huggingface_tables
 from tfseg.data.sources.checks import EncodedExample
+from tfseg.data.sources.huggingface_cells import Cells, SegmentLists
 from tfseg.data.split import Part, Split
 from tfseg.errors import UserError
 
@@ -54,6 +57,9 @@ def load(
 ) -> Split:
     """Opens a split with an image column and a mask column of encoded pictures.
 
+    A column of lists of `{id, category_id}`, as Segments.ai has it, says which class each segment
+    of the mask is; see `segments`.
+
     Every example is decoded once before training starts; see `checks`.
 
     Args:
@@ -67,7 +73,8 @@ def load(
         part: Use only this part of the split; None for all of it. `datasets` divides the split, by
             `train_test_split` with seed 0, and `test` is the part held out.
         max_examples: Use only the first so many examples.
-        on_bad_example: `error`, or `skip` to log bad examples and leave them out.
+        on_bad_example: `error`, `skip` to log bad examples and leave them out, or `keep` to open
+            all of them unchecked.
         apply_exif: Whether JPEG files are turned upright, and masks along with them; see `exif`.
 
     Returns:
@@ -81,33 +88,65 @@ def load(
     table = huggingface_tables.open_table(path, split, config_name=config_name, revision=revision)
     keys = huggingface_cells.find_columns(table.features, image_key, mask_key, path)
     folders = huggingface_tables.own_folders(path)
-    images, masks = (huggingface_cells.Cells(table.data.column(key), path, folders) for key in keys)
+    columns = {key: Cells(table.data.column(key), path, folders) for key in keys}
+    segments = huggingface_cells.find_segments(table.data, f"hf:{path}")
     rows = _choose_rows(len(table), part, f"hf:{path}, split {split}")[:max_examples]
-
-    def read(position: int) -> EncodedExample:
-        index = rows[position]
-        names = [f"{key} of {split}_{index}" for key in keys]
-        return EncodedExample(images.read(index, names[0]), masks.read(index, names[1]), *names)
-
-    options = {"on_bad_example": on_bad_example, "apply_exif": apply_exif}
-    usable = checks.find_usable(read, len(rows), labels, split=split, **options)
+    cells = {"columns": columns, "segments": segments, "split": split}
+    read = functools.partial(_read_row, **cells)
+    usable = checks.find_usable(
+        lambda position: read(rows[position]),
+        len(rows),
+        labels,
+        split=split,
+        on_bad_example=on_bad_example,
+        state=_state(table, columns, rows),
+        apply_exif=apply_exif,
+    )
     indices = np.array([rows[position] for position in usable.indices], np.int64)
-
-    def read_bytes(index: np.ndarray) -> tuple[bytes, bytes]:
-        return images.read(index.item()), masks.read(index.item())
-
-    def decode(index: tf.Tensor) -> dict[str, tf.Tensor]:
-        encoded = tf.numpy_function(read_bytes, [index], [tf.string, tf.string], stateful=False)
-        image_bytes, mask_bytes = (tf.ensure_shape(data, ()) for data in encoded)
-        image = decode_image(image_bytes, apply_exif=apply_exif)
-        mask = decode_mask_tensor(mask_bytes, labels)
-        if apply_exif:
-            mask = exif.turn_mask(mask, image, image_bytes)
-        name = tf.strings.join([split, "_", tf.strings.as_string(index)])
-        return {"image": image, "mask": mask, "name": name}
-
+    decode = functools.partial(_decode_row, **cells, labels=labels, apply_exif=apply_exif)
     records = tf.data.Dataset.from_tensor_slices(indices)
-    return Split(split, records, len(indices), usable.digest, decode)
+    return Split(split, records, len(indices), usable.digest, decode, read, usable.pixels)
+
+
+def _state(table, columns: dict[str, Cells], rows: Sequence[int]) -> str | None:
+    """Returns what identifies the rows; None if their cells name files, which may change."""
+    if not all(column.is_embedded for column in columns.values()):
+        return None
+    files = remembered.state_of_files(epath.Path(file["filename"]) for file in table.cache_files)
+    return repr((files, table._fingerprint, tuple(columns), tuple(rows)))
+
+
+def _decode_row(
+    index: tf.Tensor,
+    columns: dict[str, Cells],
+    segments: SegmentLists | None,
+    split: str,
+    labels: LabelSpec,
+    apply_exif: bool,
+) -> dict[str, tf.Tensor]:
+    def read(index: np.ndarray) -> tuple[bytes | np.ndarray, ...]:
+        row = index.item()
+        cells = [column.read(row) for column in columns.values()]
+        return *cells, *(segments.read(row) if segments else ())
+
+    types = [tf.string, tf.string, *([tf.int32, tf.int32] if segments else ())]
+    image_bytes, mask_bytes, *own = tf.numpy_function(read, [index], types, stateful=False)
+    image_bytes, mask_bytes = (tf.ensure_shape(part, ()) for part in (image_bytes, mask_bytes))
+    own = [tf.ensure_shape(part, (None,)) for part in own]
+    image = decode_image(image_bytes, apply_exif=apply_exif)
+    mask = decode_mask_tensor(mask_bytes, labels, own or None)
+    if apply_exif:
+        mask = exif.turn_mask(mask, image, image_bytes)
+    name = tf.strings.join([split, "_", tf.strings.as_string(index)])
+    return {"image": image, "mask": mask, "name": name}
+
+
+def _read_row(
+    index: int, columns: dict[str, Cells], segments: SegmentLists | None, split: str
+) -> EncodedExample:
+    names = [f"{key} of {split}_{index}" for key in columns]
+    cells = (column.read(index, name) for column, name in zip(columns.values(), names, strict=True))
+    return EncodedExample(*cells, *names, segments and segments.read(index))
 
 
 def _choose_rows(count: int, part: Part | None, source: str) -> Sequence[int]:

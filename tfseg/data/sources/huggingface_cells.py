@@ -6,9 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfseg.data.segments import Segments, make_segments
 from tfseg.errors import UserError
 
 _IMAGE_KEYS = ("image", "pixel_values", "img")
+_SEGMENT_FIELDS = ("id", "category_id")
 _MASK_KEYS = ("mask", "label", "labels", "annotation", "segmentation_mask")
 
 
@@ -103,6 +105,11 @@ class Cells:
             # These share the buffers of the column.
             self._bytes, self._paths = (pc.struct_field(column, key) for key in ("bytes", "path"))
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether every cell holds its picture itself, and names no file."""
+        return self._bytes.null_count == 0
+
     def read(self, index: int, name: str = "a cell") -> bytes:
         """Returns an encoded picture; no bytes if the cell is empty.
 
@@ -133,3 +140,60 @@ class Cells:
                 "copy it there, or store the bytes of the pictures (Dataset.to_parquet does)"
             )
         return path
+
+
+class SegmentLists:
+    """A column that lists the segments of each mask.
+
+    Args:
+        column: Arrow column of lists of structures with `id` and `category_id`, or of structures
+            with a list of each.
+        name: The column, for messages.
+    """
+
+    def __init__(self, column, name: str):
+        self._column, self._name = column, name
+
+    def read(self, index: int) -> Segments:
+        """Returns the segments of a row; none if the cell is empty.
+
+        Raises:
+            OSError: The cell holds no such list.
+        """
+        cell = self._column[index].as_py() or []
+        if isinstance(cell, dict):
+            lists = [cell[key] or [] for key in _SEGMENT_FIELDS]
+            cell = [
+                dict(zip(_SEGMENT_FIELDS, pair, strict=True)) for pair in zip(*lists, strict=True)
+            ]
+        try:
+            return make_segments(cell)
+        except ValueError as error:
+            raise OSError(f"{self._name}, row {index}: {error}") from error
+
+
+def find_segments(table, source: str) -> SegmentLists | None:
+    """Returns the column that lists the segments of the masks, if there is one.
+
+    Args:
+        table: Arrow table.
+        source: The data set, for messages.
+
+    Raises:
+        UserError: There are several such columns.
+    """
+    found = [field.name for field in table.schema if _lists_segments(field.type)]
+    if len(found) > 1:
+        raise UserError(
+            f"{source} has several columns that list segments: {', '.join(found)}; keep one of them"
+        )
+    return SegmentLists(table.column(found[0]), f"{found[0]} of {source}") if found else None
+
+
+def _lists_segments(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    is_struct = pa.types.is_struct(kind)
+    return is_struct and set(_SEGMENT_FIELDS) <= {field.name for field in kind}

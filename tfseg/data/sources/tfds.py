@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
+from typing import Any
 
 import tensorflow as tf
 
 from tfseg import network
 from tfseg.data import exif, masks
 from tfseg.data.images import decode_image
-from tfseg.data.labels import LabelSpec
+from tfseg.data.labels import LabelSpec, ObjectClass
+from tfseg.data.sources.checks import EncodedExample
 from tfseg.data.split import Split
 from tfseg.errors import UserError, nearest_name
 
 _logger = logging.getLogger(__name__)
+_IMAGE_KEYS = ("image", "image_left")
 _MASK_KEYS = ("segmentation_mask", "mask", "segmentation_label", "label", "annotation")
 
 
@@ -26,6 +30,7 @@ def load(
     data_dir: str | None = None,
     image_key: str | None = None,
     mask_key: str | None = None,
+    object_class: ObjectClass | None = None,
     max_examples: int | None = None,
     apply_exif: bool = True,
 ) -> Split:
@@ -36,8 +41,11 @@ def load(
         split: Split in TFDS's syntax, e.g. `train[:80%]`.
         labels: Classes, which say what the pixels of a mask mean; see `channels_to_values`.
         data_dir: Folder of prepared data sets; TFDS's own folder by default.
-        image_key: Image feature; `image` by default.
-        mask_key: Mask feature; by default the first that has a usual name.
+        image_key: Image feature; by default one of a usual name, or else the only one that holds
+            colour images.
+        mask_key: Mask feature; by default one of a usual name, or else the only one that holds
+            images of one channel.
+        object_class: Feature that tells the class of the object in an image, if the mask does not.
         max_examples: Use only the first so many examples.
         apply_exif: Whether JPEG files are turned upright, and masks along with them; see `exif`.
 
@@ -51,9 +59,24 @@ def load(
     builder = open_builder(path, data_dir)
     prepare(builder)
     image_key, mask_key = _feature_keys(builder, path, image_key, mask_key)
-    keys = {"image_key": image_key, "mask_key": mask_key}
+    keys = {"image_key": image_key, "mask_key": mask_key, "object_class": object_class}
     options = {"max_examples": max_examples, "apply_exif": apply_exif}
     return read_split(builder, path, split, labels, **keys, **options)
+
+
+def read_class_names(path: str, data_dir: str | None, mask_key: str | None) -> tuple[str, ...]:
+    """Returns the class names that a data set declares for its masks; it needs no download.
+
+    Returns:
+        The names by mask value from 0; none if the data set declares none.
+
+    Raises:
+        UserError: TFDS does not know the data set.
+    """
+    features = open_builder(path, data_dir).info.features
+    key = mask_key or _find_mask_key(features)
+    names = getattr(features[key], "names", None) if key in features else None
+    return tuple(names or ())
 
 
 def resolved_name(path: str, data_dir: str | None = None) -> str:
@@ -135,15 +158,37 @@ def _one_line(error: Exception) -> str:
 def _feature_keys(
     builder, path: str, image_key: str | None, mask_key: str | None
 ) -> tuple[str, str]:
-    features = list(builder.info.features)
-    image_key = image_key or "image"
-    mask_key = mask_key or next((key for key in _MASK_KEYS if key in features), "segmentation_mask")
-    for flag, key in (("image_key", image_key), ("mask_key", mask_key)):
+    features = builder.info.features
+    mask_key = mask_key or _find_mask_key(features)
+    image_key = image_key or _find_image_key(features, mask_key)
+    for kind, key in (("image", image_key), ("mask", mask_key)):
+        received = f"--{kind}_key={key} is no feature" if key else f"no {kind} stands out"
         if key not in features:
             raise UserError(
-                f"--{flag}={key} is no feature of {path} (allowed: {', '.join(features)})"
+                f"{received} of {path} (allowed: {', '.join(features)})"
+                + ("" if key else f"; choose one with --{kind}_key")
             )
     return image_key, mask_key
+
+
+def _find_mask_key(features) -> str | None:
+    """Returns the feature of a usual name that has pixels, or the only image of one channel."""
+    named = [key for key in _MASK_KEYS if key in features and _num_channels(features[key])]
+    single = [key for key in features if _num_channels(features[key]) == 1]
+    return named[0] if named else single[0] if len(single) == 1 else None
+
+
+def _find_image_key(features, mask_key: str | None) -> str | None:
+    pictures = [key for key in features if _num_channels(features[key]) == 3 and key != mask_key]
+    named = [key for key in _IMAGE_KEYS if key in pictures]
+    return named[0] if named else pictures[0] if len(pictures) == 1 else None
+
+
+def _num_channels(feature) -> int:
+    """Returns the number of channels of a feature that holds pixels; 0 for other features."""
+    if not isinstance(feature.shape, tuple) or len(feature.shape) not in (2, 3):
+        return 0
+    return feature.shape[2] if len(feature.shape) == 3 else 1
 
 
 def read_split(
@@ -154,6 +199,7 @@ def read_split(
     *,
     image_key: str,
     mask_key: str,
+    object_class: ObjectClass | None = None,
     max_examples: int | None,
     apply_exif: bool = False,
 ) -> Split:
@@ -164,40 +210,77 @@ def read_split(
     Raises:
         UserError: The data set has no such split.
     """
-    from tensorflow_datasets import decode
-
     keys = (image_key, mask_key)
-    skipped = {key: decode.SkipDecoding() for key in keys}
-    try:
-        records = builder.as_dataset(split=split, decoders=skipped, shuffle_files=False)
-    except ValueError as error:
-        raise UserError(
-            f"{name} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
-            "slices such as train[:80%]); set --train_split and --eval_split"
-        ) from error
+    kept = keys if object_class is None else (*keys, object_class.key)
+    records = _open_encoded(builder, name, split, keys)
     if max_examples is not None:
         records = records.take(max_examples)
-    features = builder.info.features
+    decode_mask = functools.partial(
+        _decode_mask,
+        feature=builder.info.features[mask_key],
+        key=mask_key,
+        labels=labels,
+        object_class=object_class,
+    )
+    image_shape = builder.info.features[image_key].shape
+
+    def read_record(record: dict[str, Any]) -> EncodedExample:
+        name, mask = record["name"].decode(errors="replace"), decode_mask(record).numpy()
+        return EncodedExample(record[image_key], mask, name, f"mask of {name}")
 
     def decode_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        image, mask = record[image_key], features[mask_key].decode_example(record[mask_key])
-        mask = masks.channels_to_values(mask, labels)
+        image, mask = record[image_key], decode_mask(record)
         if image.dtype == tf.string:
-            image_bytes, image = image, decode_image(image, apply_exif=apply_exif)
-            if apply_exif:
-                mask = exif.turn_mask(mask, image, image_bytes)
-            else:
-                image = tf.ensure_shape(image, (*features[image_key].shape[:2], 3))
+            image, mask = _decode_image(image, mask, image_shape, apply_exif)
         return {"image": image, "mask": mask, "name": record["name"]}
 
     def select(index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         default_name = tf.strings.join([split, "_", tf.strings.as_string(index)])
         name = record.get("file_name", record.get("name", default_name))
-        return {**{key: record[key] for key in keys}, "name": name}
+        return {**{key: record[key] for key in kept}, "name": name}
 
     selected = records.enumerate().map(select, num_parallel_calls=tf.data.AUTOTUNE)
     digest = _digest(builder.info, split, len(records))
-    return Split(split, selected, len(records), digest, decode_record)
+    return Split(split, selected, len(records), digest, decode_record, read_record)
+
+
+def _open_encoded(builder, name: str, split: str, keys: tuple[str, str]) -> tf.data.Dataset:
+    from tensorflow_datasets import decode
+
+    skipped = {key: decode.SkipDecoding() for key in keys}
+    try:
+        return builder.as_dataset(split=split, decoders=skipped, shuffle_files=False)
+    except ValueError as error:
+        raise UserError(
+            f"{name} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
+            "slices such as train[:80%]); set --train_split and --eval_split"
+        ) from error
+
+
+def _decode_image(
+    image_bytes: tf.Tensor, mask: tf.Tensor, shape: tuple[int | None, ...], apply_exif: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the image, and the mask as it fits the image."""
+    image = decode_image(image_bytes, apply_exif=apply_exif)
+    if apply_exif:
+        return image, exif.turn_mask(mask, image, image_bytes)
+    return tf.ensure_shape(image, (*shape[:2], 3)), mask
+
+
+def _decode_mask(
+    record: dict[str, Any],
+    feature,
+    key: str,
+    labels: LabelSpec | None,
+    object_class: ObjectClass | None,
+) -> tf.Tensor:
+    """Returns raw values int32 `[height, width]` of a record of tensors or of NumPy values."""
+    mask = feature.decode_example(tf.convert_to_tensor(record[key]))
+    mask = masks.channels_to_values(mask, labels)
+    if object_class is None:
+        return mask
+    value = tf.cast(record[object_class.key], tf.int32) + object_class.first_value
+    return tf.where(mask == object_class.mask_value, value, mask)
 
 
 def _digest(info, split: str, num_examples: int) -> str:
