@@ -97,3 +97,14 @@ def _flush_one(path: epath.PathLike) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def printable(path: epath.PathLike) -> str:
+    r"""Returns a path for a message of one line.
+
+    Line breaks and other characters that cannot be printed become escapes, such as `\n`.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in os.fspath(path)
+    )

@@ -68,3 +68,49 @@ def test_a_damaged_image_inside_a_data_set_is_tensorflows_error():
     examples = tf.data.Dataset.from_tensors(b"no picture").map(images.decode_image)
     with pytest.raises(tf.errors.InvalidArgumentError):
         list(examples)
+
+
+def test_first_frames_of_animations_and_deep_images(rng):
+    first = rng.integers(0, 2, (8, 9, 3), np.uint8) * 255
+    second = Image.fromarray(255 - first)
+    for file_format in ("GIF", "PNG"):
+        buffer = io.BytesIO()
+        Image.fromarray(first).save(buffer, file_format, save_all=True, append_images=[second])
+        np.testing.assert_array_equal(images.decode_image(buffer.getvalue()), first)
+    deep = rng.integers(0, 65536, (8, 9)).astype(np.uint16)
+    high_bytes = np.repeat((deep >> 8)[..., None], 3, -1)
+    np.testing.assert_array_equal(images.decode_image(encode(deep)), high_bytes)
+
+
+def test_still_webp_is_read_and_animated_webp_is_an_error_that_says_so(rng):
+    first = Image.fromarray(rng.integers(0, 256, (8, 9, 3), np.uint8))
+    second = Image.fromarray(rng.integers(0, 256, (8, 9, 3), np.uint8))
+    still, animated = io.BytesIO(), io.BytesIO()
+    first.save(still, "WEBP", lossless=True)
+    np.testing.assert_array_equal(images.decode_image(still.getvalue()), np.asarray(first))
+    first.save(animated, "WEBP", save_all=True, append_images=[second])
+    with pytest.raises(images.ImageError, match="it is an animated WebP"):
+        images.decode_image(animated.getvalue())
+
+
+def test_cmyk_images_have_the_colours_that_pil_gives(rng):
+    small = Image.fromarray(rng.integers(0, 256, (5, 6, 3), np.uint8))
+    buffer = io.BytesIO()
+    small.resize((60, 50)).convert("CMYK").save(buffer, "JPEG")
+    expected = Image.open(buffer).convert("RGB")
+    np.testing.assert_array_equal(images.decode_image(buffer.getvalue()), np.asarray(expected))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.98])
+def test_a_jpeg_that_is_cut_off_is_named_by_us_alone(share, rng, capfd):
+    small = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8))
+    thumbnail = io.BytesIO()
+    small.save(thumbnail, "JPEG")  # Has an end of its own, inside the file.
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + thumbnail.getvalue()
+    buffer = io.BytesIO()
+    small.resize((400, 300)).save(buffer, "JPEG", exif=exif)
+    data = buffer.getvalue()
+    images.decode_image(data + b"bytes after the end")
+    with pytest.raises(images.ImageError, match="or it is damaged"):
+        images.decode_image(data[: int(share * len(data))])
+    assert "JPEG" not in capfd.readouterr().err

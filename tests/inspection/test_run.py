@@ -200,7 +200,7 @@ def test_the_verdict_is_one_line_whatever_the_names(folder, tmp_path):
     (folder / "annotations" / "train" / "new\nline.png").write_bytes(b"")
     verdict = examine(folder, tmp_path)["verdict"]
     assert verdict.startswith("not fit: split train, empty files: 1, first: ")
-    assert verdict.endswith("new line.jpg is empty (0 bytes)")
+    assert verdict.endswith(r"new\nline.jpg is empty (0 bytes)")
 
 
 class Page(html.parser.HTMLParser):

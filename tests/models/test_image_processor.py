@@ -1,6 +1,7 @@
 """`preprocessor_config.json` is honoured exactly or refused by name."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -141,6 +142,37 @@ def test_transformers_own_processor_opens_what_is_saved(reference_dir, tmp_path)
     assert received.shape == (40, 56, 3)
     # PIL rounds to whole grey values after each of its two passes.
     np.testing.assert_allclose(received, expected, atol=1 / 255 / min(DEFAULT_STD))
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (LABELS, False),
+        (LabelSpec(("sky", "road"), raw_values=(1, 2)), True),
+        (LabelSpec(("sky", "road"), raw_values=(1, 3)), False),
+        (LabelSpec(("sky", "road"), raw_values=(1, 2), merged_values=((3, 1),)), False),
+        (LabelSpec(("sky", "road"), raw_values=(1, 2), has_color_masks=True), False),
+    ],
+)
+def test_transformers_reduces_masks_to_the_class_ids_of_the_model(
+    labels, expected, reference_dir, tmp_path
+):
+    model = segformer.build_model(labels, (32, 64), init_from=str(reference_dir))
+    for saved in (tmp_path / "first", tmp_path / "second"):
+        segformer.save_model(model, str(saved))
+        values = json.loads((saved / "preprocessor_config.json").read_text())
+        assert values["do_reduce_labels"] == values["reduce_labels"] == expected
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            processor = SegformerImageProcessor.from_pretrained(saved)
+        assert processor.do_reduce_labels == expected
+        model = segformer.load_model(str(saved))
+
+
+def test_the_older_name_of_reduced_labels_is_read(write_processor):
+    assert segformer.load_model(
+        write_processor({"reduce_labels": True})
+    ).preprocessing.reduce_labels
 
 
 def test_a_model_remembers_whether_photographs_are_turned(tmp_path):

@@ -158,3 +158,17 @@ def test_predict_without_an_image_says_so():
     assert process.returncode == 1
     assert process.stderr.startswith("error: no image given")
     assert process.stderr.count("\n") == 1
+
+
+def test_names_with_line_breaks_are_escaped_in_messages(config, make_image, tmp_path, capsys):
+    good, bad = tmp_path / "good\none.png", tmp_path / "bad\none.png"
+    Image.fromarray(make_image(20, 30)).save(good)
+    bad.write_bytes(b"damaged")
+    config = dataclasses.replace(config, on_bad_example="skip")
+    prediction.run_prediction(config, [str(good), str(bad)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert r"good\none.png  30x20" in lines[0]
+    assert r"bad\none.png  skipped" in lines[1]
+    with pytest.raises(UserError, match=r"bad\\none\.png"):
+        prediction.run_prediction(dataclasses.replace(config, on_bad_example="error"), [str(bad)])

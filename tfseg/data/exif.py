@@ -13,6 +13,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 UPRIGHT = 1  # the orientation of an image that needs no turning
+FIRST_ON_SIDE = 5  # From this one on, turning makes height and width change places.
 
 # Markers, and the start of EXIF data, as numbers of two bytes.
 _START_OF_IMAGE, _APP0, _APP1, _FILLING = 0xFFD8, 0xFFE0, 0xFFE1, 0xFFFF
@@ -79,7 +80,7 @@ def turn_mask(mask: tf.Tensor, image: tf.Tensor, image_bytes: tf.Tensor) -> tf.T
     fits = tf.reduce_all(tf.shape(mask) == size)
     is_stored = tf.reduce_all(tf.shape(mask) == tf.reverse(size, [0])) & ~fits
     orientation = tf.cond(is_stored, lambda: read_orientation(image_bytes), lambda: UPRIGHT)
-    turned = turn(mask, tf.where(orientation >= 5, orientation, UPRIGHT))
+    turned = turn(mask, tf.where(orientation >= FIRST_ON_SIDE, orientation, UPRIGHT))
     return tf.ensure_shape(turned, [None, None])
 
 
@@ -105,7 +106,9 @@ def _turn_by_exif(pixels: tf.Tensor, image_bytes: tf.Tensor) -> tf.Tensor:
 
 def _turn(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     swapped = [1, 0, *range(2, pixels.shape.rank)]
-    pixels = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, swapped), lambda: pixels)
+    pixels = tf.cond(
+        orientation >= FIRST_ON_SIDE, lambda: tf.transpose(pixels, swapped), lambda: pixels
+    )
     reverses_rows = tf.reduce_any(orientation == [3, 4, 7, 8])
     reverses_columns = tf.reduce_any(orientation == [2, 3, 6, 7])
     return tf.reverse(pixels, tf.boolean_mask([0, 1], [reverses_rows, reverses_columns]))

@@ -26,7 +26,9 @@ def list_images(folder: epath.Path) -> list[epath.Path]:
 
 
 def decode_image(image_bytes: tf.Tensor | bytes, *, apply_exif: bool = True) -> tf.Tensor:
-    """Decodes a JPEG, PNG or BMP file, or the first frame of a GIF, to RGB.
+    """Decodes a JPEG, PNG, BMP or WebP file, or the first frame of a GIF or APNG, to RGB.
+
+    The content decides, whatever the name of the file. Of 16 bits per channel the upper 8 count.
 
     A JPEG file gives the pixels that PIL gives, and thus those that PyTorch's pipelines see.
     TensorFlow's default is a faster cosine transform, whose pixels are up to 5 levels off, which
@@ -43,6 +45,8 @@ def decode_image(image_bytes: tf.Tensor | bytes, *, apply_exif: bool = True) -> 
         ImageError: The bytes are not such an image, or are incomplete. Inside a `tf.function` or
             `Dataset.map`, TensorFlow raises `tf.errors.InvalidArgumentError` instead.
     """
+    if isinstance(image_bytes, bytes) and _is_cut_off(image_bytes):
+        raise ImageError(_DAMAGED)  # libjpeg would print a line of its own first.
     try:
         image = tf.cond(
             tf.io.is_jpeg(image_bytes),
@@ -50,8 +54,33 @@ def decode_image(image_bytes: tf.Tensor | bytes, *, apply_exif: bool = True) -> 
             lambda: tf.io.decode_image(image_bytes, channels=3, expand_animations=False),
         )
     except tf.errors.InvalidArgumentError as error:
-        raise ImageError("it is no JPEG, PNG, BMP or GIF, or it is damaged") from error
+        is_animated = isinstance(image_bytes, bytes) and _is_animated_webp(image_bytes)
+        raise ImageError(_ANIMATED if is_animated else _DAMAGED) from error
     return tf.ensure_shape(image, (None, None, 3))
+
+
+_DAMAGED = "it is no JPEG, PNG, BMP or GIF, or it is damaged"
+_ANIMATED = "it is an animated WebP; save one of its frames as a PNG"
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether the end of a JPEG file is missing.
+
+    A thumbnail among the first segments has an end of its own, so the end is searched behind them.
+    """
+    if not data.startswith(b"\xff\xd8\xff"):
+        return False
+    position = 2
+    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
+        is_filling = data[position + 1 : position + 2] == b"\xff"
+        length = int.from_bytes(data[position + 2 : position + 4])
+        position += 1 if is_filling else 2 + length
+    return data.rfind(b"\xff\xd9", position) < 0
+
+
+def _is_animated_webp(data: bytes) -> bool:
+    """Whether a WebP file has the flag of animations in its extended header."""
+    return data[8:16] == b"WEBPVP8X" and len(data) > 20 and bool(data[20] & 0x02)
 
 
 def _decode_jpeg(image_bytes: tf.Tensor | bytes, apply_exif: bool) -> tf.Tensor:

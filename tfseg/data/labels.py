@@ -109,6 +109,12 @@ class LabelSpec:
         return (*range(self.num_classes), *(class_id for _, class_id in self.merged_values))
 
     @property
+    def is_reduced(self) -> bool:
+        """Whether class ids are the values of the mask files minus one, as for ADE20K."""
+        is_shifted = self.raw_values == tuple(range(1, self.num_classes + 1))
+        return is_shifted and not self.merged_values and not self.takes_colors
+
+    @property
     def takes_colors(self) -> bool:
         """Whether a mask of three channels has a meaning: colours of classes, or ids."""
         return self.has_color_masks or self.instance_divisor > 1

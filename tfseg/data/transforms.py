@@ -21,12 +21,15 @@ class Preprocessing:
         std: Divides each channel afterwards.
         apply_exif: Whether a JPEG file is turned upright by its EXIF orientation when it is
             decoded, see `images.decode_image`.
+        reduce_labels: Whether class ids are the values of the masks minus one, and 0 is void. The
+            images do not depend on it; transformers prepares masks by it.
     """
 
     image_size: tuple[int, int]
     mean: tuple[float, float, float] = DEFAULT_MEAN
     std: tuple[float, float, float] = DEFAULT_STD
     apply_exif: bool = True
+    reduce_labels: bool = dataclasses.field(default=False, compare=False)
 
     def __call__(self, image: tf.Tensor) -> tf.Tensor:
         """Resizes and normalises uint8 `[..., height, width, 3]` to float32 at `image_size`."""

@@ -51,6 +51,7 @@ def read_preprocessing(
         image_size or _read_size(path, values),
         *_read_normalization(path, values),
         apply_exif=_read_apply_exif(path, values),
+        reduce_labels=bool(values.get("do_reduce_labels", values.get("reduce_labels"))),
     )
 
 
@@ -86,7 +87,8 @@ def write_preprocessing(folder: epath.PathLike, preprocessing: Preprocessing) ->
         "do_normalize": True,
         "image_mean": list(preprocessing.mean),
         "image_std": list(preprocessing.std),
-        "do_reduce_labels": False,
+        "do_reduce_labels": preprocessing.reduce_labels,
+        "reduce_labels": preprocessing.reduce_labels,  # the older name
     }
     if not preprocessing.apply_exif:
         values["apply_exif"] = False

@@ -165,7 +165,9 @@ def build_model(
         folder = checkpoint.find_folder(init_from, revision, flag="init_from")
         config = checkpoint.read_config(folder)
         normalization = image_processor.read_normalization(folder)
-    preprocessing = Preprocessing(image_size, *normalization, apply_exif=apply_exif)
+    preprocessing = Preprocessing(
+        image_size, *normalization, apply_exif=apply_exif, reduce_labels=labels.is_reduced
+    )
     checkpoint.set_labels(config, labels)
     if drop_path_rate is not None:
         config.drop_path_rate = drop_path_rate

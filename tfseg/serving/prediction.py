@@ -139,10 +139,11 @@ def _read_image(path: epath.Path, on_bad_example: str, apply_exif: bool) -> np.n
     except (OSError, ImageError) as error:
         reason = getattr(error, "strerror", None) or error
         if on_bad_example == "skip":
-            print(f"{path}  skipped: {reason}")
+            print(f"{files.printable(path)}  skipped: {reason}")
             return None
         raise UserError(
-            f"{path} cannot be read: {reason}; pass --on_bad_example=skip to skip such images"
+            f"{files.printable(path)} cannot be read: {reason}; pass --on_bad_example=skip "
+            "to skip such images"
         ) from error
 
 
@@ -190,8 +191,8 @@ def _summarize(result: dict[str, Any], overlay_path: str) -> str:
     shares = [f"{entry['name']} {entry['share']:.1%}" for entry in classes[:_MAX_PRINTED_CLASSES]]
     more = len(classes) - len(shares)
     return (
-        f"{result['image']}  {result['width']}x{result['height']}  {', '.join(shares)}"
-        f"{f', {more} more' if more else ''}  -> {overlay_path}"
+        f"{files.printable(result['image'])}  {result['width']}x{result['height']}  "
+        f"{', '.join(shares)}{f', {more} more' if more else ''}  -> {files.printable(overlay_path)}"
     )
 
 

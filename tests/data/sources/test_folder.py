@@ -1,4 +1,6 @@
 import logging
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -139,7 +141,36 @@ def colour_mask(folder, rng):
     )
 
 
+def empty_png(width, height):
+    """A PNG file that promises these many pixels and holds none."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
+    )
+
+
+def mask_of_20_000_by_20_000_pixels(folder, rng):
+    folder.pair("train", "bad", noise(rng))
+    folder.mask_path("train", "bad.png").write_bytes(empty_png(20_000, 20_000))
+    return (
+        r"annotations/train/bad\.png cannot be read as a mask \(it has too many pixels: "
+        r".*400000000 pixels.*178956970"
+    )
+
+
+def large_mask_of_another_size(folder, rng):
+    folder.pair("train", "bad", noise(rng))
+    folder.mask_path("train", "bad.png").write_bytes(empty_png(9000, 8000))
+    return r"bad\.png is 8000x9000 \(height x width\) but its image .*bad\.png is 24x30"
+
+
 FAULTS = (
+    mask_of_20_000_by_20_000_pixels,
+    large_mask_of_another_size,
     truncate_jpeg,
     empty_image,
     image_that_is_a_folder,
@@ -288,3 +319,41 @@ def test_masks_that_fit_the_upright_photograph_stay_as_they_are(folder, rng):
     np.testing.assert_array_equal(example["mask"], mask)
     with pytest.raises(UserError, match=r"a\.png is 30x24 .* its image .*a\.jpg is 24x30"):
         load(folder, apply_exif=False)
+
+
+ODD_NAMES = ("a b", "a,b", "Zürich 東京", "two\nlines", "tab\there", 'quote"d')
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_may_hold_any_characters(name, folder, rng):
+    folder.pair("train", name, noise(rng), np.full((24, 30), 2, np.uint8), suffix=".jpg")
+    (example,) = load(folder)
+    assert example["name"].decode() == str(folder.image_path("train", f"{name}.jpg"))
+    assert (example["mask"] == 2).all()
+
+
+@pytest.mark.parametrize("damage", ["image", "mask", "missing"])
+def test_names_with_line_breaks_are_escaped_in_messages(damage, folder, rng, caplog):
+    folder.pairs("train", 1)
+    folder.pair("train", "two\nlines", noise(rng))
+    if damage == "missing":
+        folder.mask_path("train", "two\nlines.png").unlink()
+    else:
+        path = folder.image_path if damage == "image" else folder.mask_path
+        path("train", "two\nlines.png").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"two\\nlines\.png") as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+    with caplog.at_level(logging.WARNING):
+        load(folder, on_bad_example="skip")
+    assert r"two\nlines.png" in caplog.text
+    assert not any("\n" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "WEBP"])
+def test_the_content_of_an_image_counts_and_not_its_suffix(file_format, folder, rng):
+    folder.pair("train", "a", suffix=".jpg")
+    pixels = rng.integers(0, 2, (8, 10, 3), np.uint8) * 255
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    Image.fromarray(pixels).save(folder.image_path("train", "a.jpg"), file_format, **options)
+    np.testing.assert_array_equal(load(folder)[0]["image"], pixels)

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from tfseg.data import exif, remembered
 from tfseg.data.images import ImageError, decode_image
 from tfseg.data.labels import LabelSpec
-from tfseg.data.masks import MaskError, decode_mask
+from tfseg.data.masks import MaskError, decode_mask, read_mask_size
 from tfseg.data.segments import Segments
 from tfseg.errors import UserError
 
@@ -149,16 +150,16 @@ def check_encoded(example: EncodedExample, labels: LabelSpec, apply_exif: bool =
     except ImageError as error:
         return Checked(f"{example.image_name} cannot be decoded ({error})")
     try:
+        # A mask of another size may be too large to be decoded.
+        size = read_mask_size(example.mask)
+        if not _fits(size, pixels, example.image, apply_exif):
+            return Checked(
+                f"{example.mask_name} is {size[0]}x{size[1]} (height x width) but its image "
+                f"{example.image_name} is {pixels.shape[0]}x{pixels.shape[1]}"
+            )
         values = raw_values(example, labels)
     except MaskError as error:
         return Checked(f"{example.mask_name} cannot be read as a mask ({error})")
-    if apply_exif:
-        values = exif.turn_mask(values, pixels, example.image).numpy()
-    if values.shape != tuple(pixels.shape[:2]):
-        return Checked(
-            f"{example.mask_name} is {values.shape[0]}x{values.shape[1]} (height x width) but its "
-            f"image {example.image_name} is {pixels.shape[0]}x{pixels.shape[1]}"
-        )
     counts = count_values(values)
     unnamed = counts.keys() - set(labels.known_values)
     if labels.strict and unnamed:
@@ -189,6 +190,17 @@ def count_values(values: np.ndarray) -> dict[int, int]:
         return dict(zip(found.tolist(), counts[found].tolist(), strict=True))
     found, counts = np.unique(flat, return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def _fits(
+    mask_size: tuple[int, int], pixels: tf.Tensor, image_bytes: bytes, apply_exif: bool
+) -> bool:
+    """Whether a mask has the size of its image, if need be after it is turned along with it."""
+    size = tuple(pixels.shape[:2])
+    if mask_size == size:
+        return True
+    is_turned = apply_exif and exif.read_orientation(image_bytes).numpy() >= exif.FIRST_ON_SIDE
+    return mask_size == size[::-1] and is_turned
 
 
 def and_others(items: Sequence) -> str:

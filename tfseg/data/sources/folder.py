@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
+from tfseg import files
 from tfseg.data import exif, folder_layouts, remembered, segments
 from tfseg.data.folder_layouts import FolderLayout, SplitFolders
 from tfseg.data.images import decode_image
@@ -131,7 +132,8 @@ def find_pairs(layout: FolderLayout, split: str, on_bad_example: str = "error") 
     without = [name for name in chosen if name not in masks]
     if without and on_bad_example == "error":
         raise UserError(
-            f"{chosen[without[0]]} has no mask {layout.expected_mask(folders, without[0])}"
+            f"{files.printable(chosen[without[0]])} has no mask "
+            f"{files.printable(layout.expected_mask(folders, without[0]))}"
             f"{checks.and_others(without)}; add it, remove the image, set --mask_suffix, or "
             "--on_bad_example=skip"
         )
@@ -139,7 +141,7 @@ def find_pairs(layout: FolderLayout, split: str, on_bad_example: str = "error") 
         masks |= {name: layout.expected_mask(folders, name) for name in without}
         without = []
     for name in without:
-        _logger.warning("skipped %s: no mask", chosen[name])
+        _logger.warning("skipped %s: no mask", files.printable(chosen[name]))
     return [Pair(path, masks[name]) for name, path in chosen.items() if name in masks]
 
 
@@ -191,7 +193,7 @@ def _is_held_out(pair: Pair, fraction: float) -> bool:
 def _read_encoded(pair: Pair, lists: SegmentsByName | None) -> EncodedExample:
     image, mask = pair.image.read_bytes(), pair.mask.read_bytes()
     own = None if lists is None else _find_segments(pair, lists)
-    return EncodedExample(image, mask, str(pair.image), str(pair.mask), own)
+    return EncodedExample(image, mask, files.printable(pair.image), files.printable(pair.mask), own)
 
 
 def _find_segments(pair: Pair, lists: SegmentsByName) -> Segments:
