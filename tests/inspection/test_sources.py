@@ -246,3 +246,9 @@ def test_a_jpeg_as_a_mask_is_noted(tmp_path, folder, examine, names):
     Image.open(path).save(path, "JPEG")
     report = examine(dataset, id2label=names({"0": "sky", "1": "road"}))
     assert f"{path} is a JPEG file, not PNG as its suffix says" in json.dumps(report["findings"])
+
+
+def test_one_class_is_nothing_to_tell_apart(folder, examine, names):
+    report = examine(folder(stripes(0, 1)), id2label=names({"1": "sky"}))
+    assert "one_class" in kinds(report)
+    assert not report["fit"]

@@ -108,6 +108,19 @@ def warn_unnamed(labels: LabelSpec, pixels: Mapping[int, int]) -> str | None:
     return text
 
 
+def check_classes(labels: LabelSpec) -> None:
+    """Refuses a single class, which a model could not tell from anything.
+
+    Raises:
+        UserError: The data set has one class.
+    """
+    if labels.num_classes == 1:
+        raise UserError(
+            f"the data set has one class, {labels.names[0]!r}, and a model needs two to tell "
+            "apart; name the mask value of the background in --id2label too"
+        )
+
+
 def check_reduction(labels: LabelSpec, pixels: Mapping[int, int], split: str) -> None:
     """Refuses --reduce_labels for masks that look as if their labels were reduced before.
 

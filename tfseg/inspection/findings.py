@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from tfseg.data.label_table import check_reduction, spell_value
+from tfseg.data.label_table import check_classes, check_reduction, spell_value
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.inspection import near_duplicates
@@ -30,8 +31,8 @@ class Finding:
     """One thing to know about the data set.
 
     Attributes:
-        kind: A key of `HEADINGS`, or `no_names`, `unnamed`, `reduction`, `absent`, `all_void`,
-            `duplicate`, `near_duplicate`, `batch`, `no_example`.
+        kind: A key of `HEADINGS`, or `no_names`, `one_class`, `unnamed`, `reduction`, `absent`,
+            `all_void`, `duplicate`, `near_duplicate`, `batch`, `no_example`.
         is_problem: Whether it stops a training with the given flags; otherwise it is a note.
         text: A sentence in one line; line breaks, which a file's name may hold, become spaces.
         files: What it is about, one line for each file.
@@ -63,14 +64,15 @@ def judge(
         batch_size: Number of examples that the training split must hold.
         reduce_labels: Whether --reduce_labels was given.
     """
-    found = []
+    found = _catch("one_class", check_classes, labels)
     for scan in scans:
         found += _find_empty_split(scan, batch_size)
         found += _group(scan, on_bad_example)
         found += _find_unnamed(scan, labels, on_bad_example)
         found += _find_absent(scan, labels)
     if reduce_labels:
-        found += _find_reduction(scans[0], labels)
+        pixels, split = scans[0].value_pixels, scans[0].split
+        found += _catch("reduction", check_reduction, labels, pixels, split)
     found += _find_duplicates(*scans)
     return sorted(found, key=lambda finding: not finding.is_problem)
 
@@ -142,11 +144,12 @@ def _find_unnamed(scan: Scan, labels: LabelSpec, on_bad_example: str) -> list[Fi
     return [Finding("unnamed", is_problem, text, lines)]
 
 
-def _find_reduction(scan: Scan, labels: LabelSpec) -> list[Finding]:
+def _catch(kind: str, check: Callable[..., None], *arguments: Any) -> list[Finding]:
+    """Returns what a check of the training raises."""
     try:
-        check_reduction(labels, scan.value_pixels, scan.split)
+        check(*arguments)
     except UserError as error:
-        return [Finding("reduction", True, str(error))]
+        return [Finding(kind, True, str(error))]
     return []
 
 

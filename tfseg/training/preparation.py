@@ -13,7 +13,6 @@ from tfseg.config.commands import TrainConfig
 from tfseg.data import data_service, evaluation_batches, label_table, pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.split import Split
-from tfseg.errors import UserError
 from tfseg.inspection import findings, verdicts
 from tfseg.losses import class_weights
 from tfseg.training import cluster, reproducibility, resolution, run_directory, strategies
@@ -65,7 +64,7 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
     strategy = strategy or tf.distribute.get_strategy()
     strategies.check_training(config.training, strategy)
     spec = pipeline.get_spec(config.data)
-    _check_classes(spec)
+    label_table.check_classes(spec.labels)
     config = resolution.resolve_config(config, spec)
     weights = class_weights.by_class(config.training.class_weights, spec.labels.names)
     config = resolution.resolve_versions(config, spec)
@@ -80,14 +79,6 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
     run = Run(config, spec, weights, model_dir, train, evaluation, strategy, mask_size)
     run_directory.check_splits(model_dir, run.splits)
     return run
-
-
-def _check_classes(spec: DatasetSpec) -> None:
-    if spec.labels.num_classes == 1:
-        raise UserError(
-            f"--dataset={spec.name} has one class, {spec.labels.names[0]!r}, and a model needs two "
-            "to tell apart; name the mask value of the background in --id2label too"
-        )
 
 
 def _check_data_service(config: TrainConfig, spec: DatasetSpec) -> None:
