@@ -58,6 +58,7 @@ def test_id2label_on_the_hub(local_hub):
         read("someone/label-files:other.json")
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer(monkeypatch, tmp_path):
     hosts.use_model_hub(monkeypatch, "http://127.0.0.1:9", tmp_path)
     with pytest.raises(UserError, match=r"names\.json is no file here.*it does not answer"):

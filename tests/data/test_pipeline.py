@@ -180,7 +180,10 @@ def test_augmentation_differs_between_the_examples_of_a_batch():
 
 
 @pytest.mark.parametrize("cache", ["none", "memory"])
-@pytest.mark.parametrize(("num_pipelines", "num_replicas"), [(1, 2), (2, 2), (2, 4), (4, 4)])
+@pytest.mark.parametrize(
+    ("num_pipelines", "num_replicas"),
+    [(1, 2), (2, 2), (2, 4), pytest.param(4, 4, marks=pytest.mark.slow)],
+)
 def test_the_shares_together_are_the_batches_of_one_device(cache, num_pipelines, num_replicas):
     check_shares(dataclasses.replace(AUGMENTED, cache=cache), num_pipelines, num_replicas)
 

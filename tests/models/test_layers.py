@@ -107,7 +107,7 @@ def in_blocks(scores):
     [
         (dataclasses.replace(devices.CPU, attention_scores=1000), SIZES[0], True),
         (dataclasses.replace(devices.CPU, attention_scores=1000), SIZES[1], False),
-        (devices.TPU, SIZES[0], True),
+        pytest.param(devices.TPU, SIZES[0], True, marks=pytest.mark.slow),
         pytest.param(devices.TPU, SIZES[1], True, marks=pytest.mark.slow),
     ],
 )

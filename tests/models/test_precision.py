@@ -189,6 +189,7 @@ def test_training_in_the_form_of_an_accelerator_gives_the_same_losses(form):
     np.testing.assert_allclose(received, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_xla_compiled_step_gives_the_same_losses():
     expected = train(build(), steps=3)
     model = build()

@@ -199,7 +199,7 @@ class DefaultStep(segformer.Segformer):
     train_step = tf.keras.Model.train_step
 
 
-@pytest.mark.parametrize("factor", [None, 3.0])
+@pytest.mark.parametrize("factor", [None, pytest.param(3.0, marks=pytest.mark.slow)])
 def test_a_training_step_is_kerass_own_from_quarter_logits(plain_model_dir, make_image, factor):
     model = segformer.load_model(plain_model_dir)
     other = DefaultStep(model.network.config, model.labels, model.preprocessing)

@@ -139,6 +139,7 @@ def assert_same_weights(model_dir, expected_dir, tolerance):
         np.testing.assert_allclose(weights[name], value, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one(launcher):
     one = launcher.write_config("one", "one_device", epochs=2)
     two = launcher.write_config("two", "mirrored", epochs=2)

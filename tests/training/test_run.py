@@ -149,6 +149,7 @@ def test_class_weights_of_an_unknown_class_leave_nothing(boxes_dir, plain_model_
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_class_weights_and_label_smoothing_reach_the_loss(boxes_dir, plain_model_dir, tmp_path):
     """Trains one step of no size; the loss must be the one of the batch that it saw."""
     config = make_boxes_config(
@@ -204,6 +205,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_the_step(
         run_training(config)
 
 
+@pytest.mark.slow
 def test_a_run_in_mixed_precision_leaves_float32(boxes_dir, plain_model_dir, tmp_path):
     config = make_boxes_config(
         boxes_dir, plain_model_dir, tmp_path / "run", precision="mixed_bfloat16", epochs=1
@@ -224,6 +226,7 @@ def test_a_run_in_mixed_precision_leaves_float32(boxes_dir, plain_model_dir, tmp
     np.testing.assert_allclose(result["confidence"], np.max(probabilities, -1), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_best_row_and_the_final_metrics_agree_in_mixed_precision(
     boxes_dir, plain_model_dir, tmp_path
 ):
@@ -238,6 +241,7 @@ def test_the_best_row_and_the_final_metrics_agree_in_mixed_precision(
     assert saved["precision"] == "mixed_bfloat16"
 
 
+@pytest.mark.slow
 def test_steps_can_be_profiled_for_tensorboard(boxes_dir, plain_model_dir, tmp_path):
     config = make_boxes_config(boxes_dir, plain_model_dir, tmp_path / "run", epochs=1)
     run = dataclasses.replace(config.run, profile_steps=(2, 3), export=False)
