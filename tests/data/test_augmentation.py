@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.data import augmentation, masks, transforms
+from tfseg.data import augmentation, masks
 
 IGNORE = 255
 OPTIONS = {
@@ -26,7 +26,7 @@ def seed(number):
 
 def resize_then_crop(image, mask, scaled, offset, crop_size):
     """The same by its definition: resize all of it, then copy what lies under the crop."""
-    image = transforms.resize_image(image, scaled).numpy()
+    image = tf.image.resize(image, scaled, antialias=True).numpy()
     mask = masks.resize_mask(mask, scaled).numpy()
     crop = np.full((*crop_size, 3), np.nan, np.float32), np.full(crop_size, IGNORE, np.int32)
     for row, column in np.ndindex(*crop_size):

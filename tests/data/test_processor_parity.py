@@ -1,9 +1,9 @@
 """A training batch equals what transformers' SegformerImageProcessor makes of the same files.
 
-Masks are equal, and so are images of the model's size, to float rounding. Resized images differ by
-at most 2 levels of 255: Pillow, which resizes for the processor, rounds to whole levels after each
-of its two passes, over columns and over rows. tfseg resizes in floating point and does not round.
-The four sizes below differ by at most 0.98 levels, and by 0.25 to 0.3 levels on average.
+Masks are equal, and so are images of the model's size, to float rounding. Of resized images a few
+values differ by one level of 255: Pillow, which resizes for the processor, has weights of 22 bits,
+and where a value lies halfway between two levels they decide how it is rounded. That is so for 6 %
+of the values where 64 pixels become 96, and for less than 1 % at the other sizes below.
 """
 
 import json
@@ -60,8 +60,8 @@ def test_batches_equal_the_processors(size, reduce_labels, folder, make_image):
     np.testing.assert_array_equal(ours[1], theirs[1])
     assert len(np.unique(ours[1])) >= 4
     difference = np.abs(ours[0] - theirs[0]) / LEVEL
-    assert difference.max() <= 1.2
-    assert difference.mean() <= 0.4
+    assert difference.max() <= 1.01
+    assert difference.mean() <= 0.06
 
 
 @pytest.mark.parametrize("reduce_labels", [False, True])

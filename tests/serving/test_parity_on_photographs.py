@@ -13,7 +13,7 @@ from tfseg.serving import module
 
 import tensorflow as tf  # isort: skip  (after tfseg)
 
-PHOTOGRAPHS = pathlib.Path("/work/shared/data/oxford_iiit_pet/images")
+PHOTOGRAPHS = pathlib.Path(__file__).parents[3] / "shared/data/oxford_iiit_pet/images"
 
 
 def differing_shares(folder, paths, size):
@@ -49,12 +49,11 @@ def differing_shares(folder, paths, size):
 def test_class_maps_of_photographs_equal_those_of_pytorch(tiny_model_dir):
     """The same pixels give the same classes, on weights whose classes are close everywhere.
 
-    The rest is Pillow, which rounds a resized image to whole levels, see
-    tests/data/test_processor_parity.py. On these random weights that changes 2 % of the pixels.
+    The rest is one level of 255 in few of the resized values, see tests/data/test_processor_parity.
     """
     paths = sorted(PHOTOGRAPHS.glob("*.jpg"))[::12]
     shares = np.array(list(differing_shares(tiny_model_dir, paths, (256, 256))))
-    assert shares[:, 0].mean() <= 0.03
+    assert shares[:, 0].mean() <= 0.01
     assert shares[:, 1].max() <= 1e-4
 
 
