@@ -7,13 +7,14 @@ import tensorflow as tf
 
 from tfseg.data import bad_examples
 from tfseg.data.labels import LabelSpec
+from tfseg.data.split import Split
 from tfseg.errors import UserError
 
 LABELS = LabelSpec(("a", "b"), raw_values=(1, 2))
 STRICT = LabelSpec(("a", "b"), raw_values=(1, 2), strict=True)
 
 
-def read(*masks, labels=LABELS, names=None):
+def read(*masks, labels=LABELS, names=None, unchecked=False):
     """A data set of images of 4x6 pixels with these masks, unchecked by its source."""
 
     def rows():
@@ -28,6 +29,8 @@ def read(*masks, labels=LABELS, names=None):
     }
     examples = tf.data.Dataset.from_generator(rows, output_signature=signature)
     examples = examples.apply(tf.data.experimental.assert_cardinality(len(masks)))
+    if unchecked:
+        return examples
     return examples.map(functools.partial(bad_examples.check_example, labels=labels))
 
 
@@ -84,7 +87,7 @@ def test_names_may_hold_any_characters(name):
 
 
 def test_other_errors_pass_unchanged():
-    broken = tf.data.Dataset.from_tensors(b"no picture").map(tf.io.decode_image)
+    broken = tf.data.Dataset.from_tensors(b"no number").map(tf.strings.to_number)
     with pytest.raises(tf.errors.InvalidArgumentError), bad_examples.naming_bad_examples():
         list(broken)
     with pytest.raises(KeyError), bad_examples.naming_bad_examples():
@@ -98,10 +101,31 @@ def test_strict_labels_take_values_that_are_void_by_intent():
     assert np.unique(example["mask"]).tolist() == [0, 9]
 
 
-def test_skip_bad_leaves_them_out_and_counts(caplog):
-    examples = read(mask(), mask(size=(6, 4)), mask(2))
+def test_skip_bad_leaves_them_out_and_names_them(caplog):
+    examples = read(mask(), mask(size=(6, 4)), mask(2), unchecked=True)
+    split = bad_examples.map_to_classes(Split("train", examples, 3, "digest"), LABELS)
     with caplog.at_level(logging.WARNING):
-        good = bad_examples.skip_bad(examples)
-    assert len(good) == 2
-    assert [example["name"] for example in good.as_numpy_iterator()] == [b"scene 0", b"scene 2"]
-    assert "skipped 1 of 3 examples" in caplog.text
+        good = bad_examples.skip_bad(split)
+    assert good.num_examples == len(good.records) == 2
+    names = [example["name"] for example in good.examples.as_numpy_iterator()]
+    assert names == [b"scene 0", b"scene 2"]
+    assert "skipped: scene 1" in caplog.text
+    assert "skipped 1 of 3 examples of split train" in caplog.text
+
+
+def decode_eagerly(files):
+    tf.io.decode_jpeg(next(iter(files)))
+
+
+def decode_in_map(files):
+    list(files.map(tf.io.decode_jpeg, num_parallel_calls=2).prefetch(1))
+
+
+@pytest.mark.parametrize("decode", [decode_eagerly, decode_in_map])
+def test_a_file_that_cannot_be_decoded_becomes_one_line(decode):
+    broken = tf.data.Dataset.from_tensors(b"\xff\xd8\xff no picture")
+    with pytest.raises(UserError) as error, bad_examples.naming_bad_examples():
+        decode(broken)
+    assert str(error.value).startswith("an image or a mask cannot be decoded (")
+    assert "Iterator::" not in str(error.value)
+    assert "\n" not in str(error.value)

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,9 @@ Example = dict[str, tf.Tensor]
 
 # TensorFlow surrounds an assertion's text with its own; these mark where ours begins and ends.
 _BEGIN, _END = "bad example ", " (end of the bad example)"
+# The operations that decode files, and the words about a pipeline that stand before their message.
+_DECODER = re.compile(r"Decode(Jpeg|Png|Image|Bmp|Gif|Webp|WebP)\b")
+_PIPELINE = re.compile(r"^.*\bIterator::\S+ |^\{\{[^}]*\}\} ")
 
 
 @contextlib.contextmanager
@@ -35,17 +39,25 @@ def naming_bad_examples() -> Iterator[None]:
     """Turns the failure of `check_example` into a UserError; use it around training and scoring.
 
     Raises:
-        UserError: The body read a bad example; the line names it and its fault.
+        UserError: The body read a bad example. The line names it and its fault, or only the fault
+            if the file cannot be decoded.
     """
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
         _, begin, text = error.message.partition(_BEGIN)
         fault, end, _ = text.partition(_END)
-        if not (begin and end):
+        if begin and end:
+            raise UserError(
+                f"{_BEGIN}{_unescape(fault)}; repair it, or --on_bad_example=skip to go on without "
+                "it"
+            ) from error
+        if not _DECODER.search(error.message):
             raise
+        reason = _PIPELINE.sub("", error.message.partition("\n")[0])
         raise UserError(
-            f"{_BEGIN}{_unescape(fault)}; repair it, or --on_bad_example=skip to go on without it"
+            f"an image or a mask cannot be decoded ({reason}); repair it, or "
+            "--on_bad_example=skip to name it and go on without it"
         ) from error
 
 
@@ -105,13 +117,37 @@ def _text(numbers: tf.Tensor) -> tf.Tensor:
     return tf.strings.reduce_join(tf.strings.as_string(numbers), separator="x")
 
 
-def skip_bad(examples: tf.data.Dataset) -> tf.data.Dataset:
-    """Returns the examples that pass `check_example`, and logs how many do not.
+def skip_bad(split: Split) -> Split:
+    """Returns a split without its bad examples, and logs which they are.
 
-    This reads every example once, because the number of the good ones must be known.
+    This decodes every example once. The records stay as they are, so a training shuffles them and
+    decodes them in parallel as before.
+
+    Args:
+        split: A split whose masks hold class ids, see `map_to_classes`.
     """
-    good = examples.ignore_errors(log_warning=True)
-    total, count = len(examples), sum(1 for _ in good)
-    if count < total:
-        _logger.warning("skipped %d of %d examples", total - count, total)
-    return good.apply(tf.data.experimental.assert_cardinality(count))
+    total = split.num_examples
+    good = _find_good(split)
+    if len(good) < total:
+        for index, record in enumerate(split.records.as_numpy_iterator()):
+            if index not in good:
+                _logger.warning("skipped: %s", record["name"].decode(errors="replace"))
+        _logger.warning(
+            "skipped %d of %d examples of split %s", total - len(good), total, split.name
+        )
+    is_good = tf.constant([index in good for index in range(total)])
+    records = split.records.enumerate().filter(lambda index, _: is_good[index])
+    records = records.map(lambda _, record: record)
+    records = records.apply(tf.data.experimental.assert_cardinality(len(good)))
+    return dataclasses.replace(split, records=records, num_examples=len(good))
+
+
+def _find_good(split: Split) -> set[int]:
+    def decode(index: tf.Tensor, record: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        # TensorFlow leaves out what is not used, so a pixel of each must be.
+        example = split.decode(record)
+        return index, example["image"][:1, :1], example["mask"][:1, :1]
+
+    decoded = split.records.enumerate().map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    good = decoded.ignore_errors()
+    return {int(index) for index, _, _ in good.as_numpy_iterator()}

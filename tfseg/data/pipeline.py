@@ -12,7 +12,6 @@ it before they decode. The share is given as a `tf.distribute.InputContext`, whi
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +31,7 @@ from tfseg.data import (
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.labels import LabelSpec
 from tfseg.data.slices import Slices
-from tfseg.data.split import Part, Split, keep
+from tfseg.data.split import Part, Split
 from tfseg.data.transforms import Preprocessing
 from tfseg.errors import UserError
 
@@ -111,7 +110,9 @@ def load_split(
         raise _no_example(split)
     checked = bad_examples.map_to_classes(loaded, spec.labels)
     if config.on_bad_example == "skip" and spec.source == "tfds":
-        return _skip_bad(checked)
+        checked = bad_examples.skip_bad(checked)
+        if not checked.num_examples:
+            raise _no_example(split)
     return checked
 
 
@@ -133,14 +134,6 @@ def open_unchecked(
         UserError: The split cannot be opened; see the sources.
     """
     return _load_source(spec, config, split, max_examples, is_held_out, "keep", apply_exif)
-
-
-def _skip_bad(split: Split) -> Split:
-    # Which examples are bad shows when they are decoded, so the good ones are their own records.
-    good = bad_examples.skip_bad(split.examples)
-    if not len(good):
-        raise _no_example(split.name)
-    return dataclasses.replace(split, records=good, num_examples=len(good), decode=keep)
 
 
 def _no_example(split: str) -> UserError:

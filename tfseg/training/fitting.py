@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tfseg.config.training_sections import TrainingConfig
 from tfseg.data import data_service, evaluation_batches, pipeline
-from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.evaluation import evaluator
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
 from tfseg.models import segformer
@@ -70,7 +69,7 @@ def fit(model: Segformer, run: Run) -> bool:
             _logger.info("training is done already: %d epochs", first_epoch)
             return False
         callbacks = build_callbacks(model, run, state, manager, total_epochs)
-    with naming_bad_examples(), data_service.watching(config.train_data.data_service):
+    with data_service.watching(config.train_data.data_service):
         for span in spans:
             fit_span(model, run, span, max(first_epoch, span.start), callbacks)
     return True

@@ -8,7 +8,6 @@ import logging
 import numpy as np
 
 from tfseg import files
-from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.data.split import Split
 from tfseg.errors import UserError
 from tfseg.evaluation import evaluator
@@ -77,8 +76,7 @@ def load_best(run: Run) -> Segformer:
 
 def score(model: Segformer, run: Run) -> Scores:
     """Evaluates a model on the eval split; call it in the scope of the strategy."""
-    with naming_bad_examples():
-        return Evaluator(model, run.spec.labels).evaluate(build_eval_batches(model, run))
+    return Evaluator(model, run.spec.labels).evaluate(build_eval_batches(model, run))
 
 
 def write_report(model: Segformer, run: Run, scores: Scores) -> None:

@@ -6,6 +6,7 @@ import logging
 import time
 
 from tfseg.config.commands import TrainConfig
+from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.training import fitting, results, run_directory, strategies
 from tfseg.training.preparation import prepare_run
 
@@ -28,7 +29,7 @@ def run_training(config: TrainConfig) -> dict[str, float]:
     """
     started = time.monotonic()
     strategy = strategies.build_strategy(config.run.strategy, tpu=config.run.tpu)
-    with strategies.naming_lost_workers(strategy):
+    with strategies.naming_lost_workers(strategy), naming_bad_examples():
         with strategies.chief_first(strategy):
             run = prepare_run(config, strategy)
         model = fitting.build_model(run)

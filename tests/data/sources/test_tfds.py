@@ -19,7 +19,7 @@ from tensorflow_datasets.datasets.scene_parse150 import scene_parse150_dataset_b
 from tests import hosts
 from tests.data.exif_files import turned_jpeg
 from tfseg.config import DataConfig
-from tfseg.data import pipeline
+from tfseg.data import label_table, pipeline
 from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.data.sources import tfds
@@ -383,6 +383,51 @@ def test_scene_parse150_holds_kinds_of_objects_in_the_red_channel(tmp_path, monk
     named = {value: spec.labels.names[value] for value in np.unique(example["mask"]) if value < 255}
     assert named == {3: "person", 99: "flag"}
     assert (example["mask"][2:5] == 255).all()
+
+
+@pytest.fixture
+def cut_off(tmp_path):
+    """A TFDS data set of three examples; the image of the second is half a JPEG file."""
+    rng = np.random.default_rng(0)
+    images = [encode(rng.integers(0, 256, (32, 32, 3), np.uint8), "JPEG") for _ in range(3)]
+    images[1] = images[1][: len(images[1]) // 2]
+    masks = [encode(rng.integers(0, 2, (32, 32), np.uint8), "PNG")] * 3
+    features = tensorflow_datasets.features
+    tensorflow_datasets.dataset_builders.store_as_tfds_dataset(
+        name="cut_off",
+        version="1.0.0",
+        data_dir=tmp_path,
+        split_datasets={
+            "train": tf.data.Dataset.from_tensor_slices({"image": images, "mask": masks})
+        },
+        features=features.FeaturesDict(
+            {"image": features.Image(), "mask": features.Image(shape=(None, None, 1))}
+        ),
+    )
+    (tmp_path / "names.json").write_text('{"0": "sky", "1": "road"}')
+    return {
+        "dataset": "tfds:cut_off",
+        "data_dir": str(tmp_path),
+        "id2label": str(tmp_path / "names.json"),
+    }
+
+
+def test_a_cut_off_image_is_one_line(cut_off):
+    config = DataConfig(**cut_off)
+    split = pipeline.load_split(pipeline.get_spec(config), config, "train", None)
+    with pytest.raises(UserError, match=r"cannot be decoded .*skip to name"), naming_bad_examples():
+        list(split.examples)
+
+
+def test_a_cut_off_image_is_skipped_and_named(cut_off, caplog):
+    config = DataConfig(on_bad_example="skip", **cut_off)
+    spec = pipeline.get_spec(config)
+    with caplog.at_level(logging.INFO):
+        split = pipeline.load_split(spec, config, "train", None)
+        label_table.log_labels(split, spec.labels, reduce_labels=False)
+    assert names_of(split) == ["train_0", "train_2"]
+    assert "skipped: train_1" in caplog.text
+    assert "road" in caplog.text
 
 
 class Unlisted(tensorflow_datasets.core.GeneratorBasedBuilder):
