@@ -82,6 +82,7 @@ def test_each_example_comes_once_an_epoch(service, make_batches):
     assert pixels[0].tolist() != pixels[1].tolist()
 
 
+@pytest.mark.slow
 def test_several_trainings_take_their_own_shares(service, make_batches):
     for index in range(2):
         share = tf.distribute.InputContext(2, index, 2)

@@ -220,6 +220,7 @@ def test_a_training_step_is_kerass_own_from_quarter_logits(plain_model_dir, make
     assert max(moves) > 0.01
 
 
+@pytest.mark.slow
 def test_logits_have_the_images_size_after_a_fit_and_in_metrics(plain_model_dir, make_image):
     model = segformer.load_model(plain_model_dir)
     images = make_image(64, 96)[None] / np.float32(255)

@@ -182,6 +182,7 @@ def test_class_weights_and_label_smoothing_reach_the_loss(boxes_dir, plain_model
     assert float(read_history(tmp_path)[0]["loss"]) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_train_steps_end_within_an_epoch(boxes_dir, plain_model_dir, tmp_path, capsys):
     config = make_boxes_config(boxes_dir, plain_model_dir, tmp_path / "run", train_steps=4)
     run_training(config)

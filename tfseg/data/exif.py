@@ -105,13 +105,19 @@ def _turn_by_exif(pixels: tf.Tensor, image_bytes: tf.Tensor) -> tf.Tensor:
 
 
 def _turn(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    swapped = [1, 0, *range(2, pixels.shape.rank)]
-    pixels = tf.cond(
-        orientation >= FIRST_ON_SIDE, lambda: tf.transpose(pixels, swapped), lambda: pixels
-    )
+    lies = orientation >= FIRST_ON_SIDE
+    pixels = tf.cond(lies, lambda: _swap_axes(pixels), lambda: pixels)
     reverses_rows = tf.reduce_any(orientation == [3, 4, 7, 8])
     reverses_columns = tf.reduce_any(orientation == [2, 3, 6, 7])
     return tf.reverse(pixels, tf.boolean_mask([0, 1], [reverses_rows, reverses_columns]))
+
+
+def _swap_axes(pixels: tf.Tensor) -> tf.Tensor:
+    # As bytes, because TensorFlow prints an error on some CPUs when it sees a transposed int32.
+    is_int32 = pixels.dtype == tf.int32
+    pixels = tf.bitcast(pixels, tf.uint8) if is_int32 else pixels
+    swapped = tf.transpose(pixels, [1, 0, *range(2, pixels.shape.rank)])
+    return tf.bitcast(swapped, tf.int32) if is_int32 else swapped
 
 
 def _may_have_exif(data: tf.Tensor) -> tf.Tensor:
