@@ -255,7 +255,8 @@ def test_a_training_finds_the_verdict_of_the_same_files_only(folder, tmp_path):
 
     def recall():
         splits = [pipeline.load_split(spec, data, split, None) for split in ("train", "val")]
-        return verdicts.recall(splits[0].digest, splits[1].digest, spec.labels, "error")
+        digests = (split.digest for split in splits)
+        return verdicts.recall(verdicts.Examples(*digests, spec.labels, "error", True))
 
     assert recall() == report["verdict"]
     spoil_mask(folder, "3.png", np.ones((53, 70), np.uint8))

@@ -21,6 +21,7 @@ from tfseg.inspection import class_values, gallery, page, record, suggestions, v
 from tfseg.inspection import findings as findings_lib
 from tfseg.inspection.example import Thumbnail
 from tfseg.inspection.scan import Scan, scan_split
+from tfseg.inspection.verdicts import Examples
 
 _logger = logging.getLogger(__name__)
 _NUM_EXAMPLES = {"train": 6, "eval": 3}  # in the gallery; with a batch, the page stays below 2 MB
@@ -148,6 +149,6 @@ def _remember(
 ) -> None:
     """Keeps the verdict for trainings, unless it is about a batch size that they may not have."""
     if not any(finding.kind == "batch" for finding in findings):
-        train, evaluation = (scan.digest for scan in scans)
-        on_bad_example = config.data.on_bad_example
-        verdicts.remember(verdict, train, evaluation, spec.labels, on_bad_example)
+        digests = (scan.digest for scan in scans)
+        how = (config.data.on_bad_example, config.train_data.apply_exif)
+        verdicts.remember(verdict, Examples(*digests, spec.labels, *how))

@@ -14,6 +14,7 @@ from tfseg.data import data_service, evaluation_batches, label_table, pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.split import Split
 from tfseg.inspection import findings, verdicts
+from tfseg.inspection.verdicts import Examples
 from tfseg.losses import class_weights
 from tfseg.training import cluster, reproducibility, resolution, run_directory, strategies
 
@@ -102,13 +103,14 @@ def _load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[Split, Split]:
         spec.labels.num_classes,
     )
     label_table.log_labels(train, spec.labels, reduce_labels=data.reduce_labels)
-    _log_verdict(train, evaluation, spec, data.on_bad_example)
+    _log_verdict(config, train, evaluation, spec)
     return train, evaluation
 
 
-def _log_verdict(train: Split, evaluation: Split, spec: DatasetSpec, on_bad_example: str) -> None:
+def _log_verdict(config: TrainConfig, train: Split, evaluation: Split, spec: DatasetSpec) -> None:
     """Prints what tfseg.doctor said about these examples, or what the start has shown itself."""
-    verdict = verdicts.recall(train.digest, evaluation.digest, spec.labels, on_bad_example)
+    how = (config.data.on_bad_example, config.train_data.apply_exif)
+    verdict = verdicts.recall(Examples(train.digest, evaluation.digest, spec.labels, *how))
     if verdict is None and spec.source in ("folder", "huggingface"):  # All of them were decoded.
         counts = findings.fit_line(train.num_examples, evaluation.num_examples, spec.labels)
         verdict = f"{counts}; python -m tfseg.doctor with the same flags for the data looks closer"
