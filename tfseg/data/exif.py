@@ -113,11 +113,14 @@ def _turn(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def _swap_axes(pixels: tf.Tensor) -> tf.Tensor:
-    # As bytes, because TensorFlow prints an error on some CPUs when it sees a transposed int32.
-    is_int32 = pixels.dtype == tf.int32
-    pixels = tf.bitcast(pixels, tf.uint8) if is_int32 else pixels
-    swapped = tf.transpose(pixels, [1, 0, *range(2, pixels.shape.rank)])
-    return tf.bitcast(swapped, tf.int32) if is_int32 else swapped
+    """Transposes height and width.
+
+    `tf.transpose` of integers has TensorFlow print an error on some CPUs, even where nothing is
+    turned, because its optimizer sees the operation.
+    """
+    height, width = tf.unstack(tf.shape(pixels)[:2])
+    flat = tf.reshape(pixels, tf.concat([[height * width], tf.shape(pixels)[2:]], 0))
+    return tf.gather(flat, tf.range(width)[:, None] + width * tf.range(height)[None, :])
 
 
 def _may_have_exif(data: tf.Tensor) -> tf.Tensor:
