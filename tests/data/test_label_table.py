@@ -113,3 +113,17 @@ def test_sources_that_decode_nothing_before_show_a_sample(caplog):
     assert "labels, by the pixels of the first 64 masks of train" in caplog.text
     shares = [line.split()[-2] for line in caplog.text.splitlines() if "%" in line]
     assert shares == ["50.00%", "50.00%", "0.00%"]
+
+
+@pytest.mark.parametrize("count", [3, 100])
+def test_a_sample_of_reduced_masks_is_warned_of(count, caplog):
+    def read(index):
+        return checks.EncodedExample(b"", np.array([[0, 1, 255]]), "an image", "a mask")
+
+    split = Split("train", tf.data.Dataset.range(count), count, "digest", read=read)
+    if count == 3:
+        with pytest.raises(UserError, match="as if their labels were reduced already"):
+            label_table.log_labels(split, ADE, reduce_labels=True)
+    else:
+        label_table.log_labels(split, ADE, reduce_labels=True)
+        assert "as if their labels were reduced already" in caplog.text

@@ -37,13 +37,23 @@ def log_labels(split: Split, labels: LabelSpec, *, reduce_labels: bool) -> None:
         _logger.info("labels, by the pixels of the first %d masks of %s:", _SAMPLE, split.name)
     else:
         _logger.info("labels, by the pixels of all masks of %s:", split.name)
-        if reduce_labels:
-            check_reduction(labels, pixels, split.name)
+    if reduce_labels:
+        _check_reduction(split, labels, pixels)
     for row in rows(labels, pixels):
         _logger.info("%s", row)
     warning = warn_unnamed(labels, pixels)
     if warning is not None:
         _logger.warning("%s", warning)
+
+
+def _check_reduction(split: Split, labels: LabelSpec, pixels: Mapping[int, int]) -> None:
+    """Refuses or, where only some of the masks were seen, warns of a second reduction."""
+    try:
+        check_reduction(labels, pixels, split.name)
+    except UserError as error:
+        if split.pixels is not None or split.num_examples <= _SAMPLE:
+            raise
+        _logger.warning("%s", error)
 
 
 def _count_sample(split: Split, labels: LabelSpec) -> Counter[int]:

@@ -3,6 +3,7 @@ import logging
 import re
 import tarfile
 import time
+import zipfile
 
 import tfseg  # noqa: F401  sets TF_USE_LEGACY_KERAS before TensorFlow is imported
 
@@ -428,6 +429,28 @@ def test_a_cut_off_image_is_skipped_and_named(cut_off, caplog):
     assert names_of(split) == ["train_0", "train_2"]
     assert "skipped: train_1" in caplog.text
     assert "road" in caplog.text
+
+
+def test_cityscapes_from_its_own_archives(tmp_path):
+    """TFDS's builder takes the two archives that a person downloads."""
+    manual = tmp_path / "downloads" / "manual"
+    manual.mkdir(parents=True)
+    mask = np.zeros((1024, 2048), np.uint8)
+    mask[:, :100], mask[:, 100:200], mask[:, 200:300] = 7, 33, 9  # road, bicycle, parking
+    pictures = {"leftImg8bit": np.zeros((1024, 2048, 3), np.uint8), "gtFine_labelIds": mask}
+    for root, kind in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+        with zipfile.ZipFile(manual / f"{root}_trainvaltest.zip", "w") as archive:
+            for split in ("train", "val", "test"):
+                name = f"{root}/{split}/ulm/ulm_000000_000019_{kind}.png"
+                archive.writestr(name, encode(pictures[kind], "PNG"))
+    spec = get_dataset_spec("cityscapes", strict_labels=True)
+    config = DataConfig(dataset="cityscapes", data_dir=str(tmp_path))
+    split = pipeline.load_split(spec, config, spec.eval_split, None)
+    (example,) = split.examples.as_numpy_iterator()
+    assert example["image"].shape == (1024, 2048, 3)
+    names = [spec.labels.names[value] for value in example["mask"][0, [50, 150]]]
+    assert names == ["road", "bicycle"]
+    assert (example["mask"][:, 200:] == 255).all()
 
 
 class Unlisted(tensorflow_datasets.core.GeneratorBasedBuilder):
