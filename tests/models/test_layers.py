@@ -34,7 +34,7 @@ SHAPES = {
 }
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+@pytest.fixture(scope="module", params=["b0", pytest.param("b2", marks=pytest.mark.slow)])
 def networks(request, randomize):
     """Hugging Face's network and tfseg's model with equal weights and without dropout."""
     config = SegformerConfig(

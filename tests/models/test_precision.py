@@ -182,6 +182,7 @@ def test_the_form_of_an_accelerator_rounds_no_more_than_that_of_a_cpu():
 
 
 @pytest.mark.parametrize("form", [devices.GPU, devices.TPU])
+@pytest.mark.slow
 def test_training_in_the_form_of_an_accelerator_gives_the_same_losses(form):
     expected = train(build(), steps=5)
     with devices.asking_for(form):
