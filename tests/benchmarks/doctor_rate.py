@@ -28,13 +28,7 @@ def measure(work, folder, rounds):
         "tfseg": harness.Worker(build_meter, work, folder, scan),
         "decoding": harness.Worker(build_meter, work, folder, decode),
     }
-    try:
-        values = harness.alternate(
-            {name: worker.measure for name, worker in workers.items()}, rounds
-        )
-    finally:
-        for worker in workers.values():
-            worker.close()
+    values = harness.alternate_workers(workers, rounds)
     rate = comparison.Comparison(
         work.name, "decoding", values["tfseg"], values["decoding"], "images/s", True
     )

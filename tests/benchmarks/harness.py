@@ -6,12 +6,14 @@ inherits its peak memory.
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
 import tempfile
+import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +133,40 @@ def alternate(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[
         for name, measure in measures.items():
             values[name].append(measure())
     return values
+
+
+def alternate_workers(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[float]]:
+    """Does what `alternate` does with the workers, and closes them."""
+    try:
+        return alternate({name: worker.measure for name, worker in workers.items()}, rounds)
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+def batch_meter(batches: Iterable, work: Work, warmup: int) -> Callable[[], float]:
+    """Returns what measures the images per second of a data set of batches.
+
+    Args:
+        batches: Endless batches.
+        work: How many batches are measured, and of how many images.
+        warmup: Number of batches that are read before.
+    """
+
+    def images_per_second() -> float:
+        iterator = iter(batches)  # a new iterator: an old one's buffer fills while others measure
+        consume(iterator, warmup)
+        started = time.perf_counter()
+        consume(iterator, work.steps)
+        return work.batch_size * work.steps / (time.perf_counter() - started)
+
+    return images_per_second
+
+
+def consume(iterator: Iterator, count: int) -> None:
+    """Reads so many items and forgets them."""
+    for _ in itertools.islice(iterator, count):
+        pass
 
 
 def alternate_alone(calls: Mapping[str, tuple], rounds: int) -> dict[str, list[float]]:

@@ -15,11 +15,9 @@ https://huggingface.co/docs/transformers/v4.53.3/tasks/semantic_segmentation
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import os
 import resource
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,28 +166,15 @@ def build_meter(build: Callable, work: Work, folder: Path) -> tuple[list, Callab
     means = [float(np.mean(batch[key], dtype=np.float64)) for key in keys]
     del first, batch
     batches, _ = build(work, folder)
-
-    def images_per_second() -> float:
-        iterator = iter(batches)  # a new iterator: an old one's buffer fills while others measure
-        consume(iterator, WARMUP_BATCHES)
-        started = time.perf_counter()
-        consume(iterator, work.steps)
-        return work.batch_size * work.steps / (time.perf_counter() - started)
-
-    return means, images_per_second
+    return means, harness.batch_meter(batches, work, WARMUP_BATCHES)
 
 
 def epoch_memory(build: Callable, work: Work, folder: Path) -> float:
     """Reads one epoch; returns the peak resident memory of this process in GB."""
     batches, _ = build(work, folder)
     num_images = NUM_TINY if work.is_tiny else NUM_IMAGES
-    consume(iter(batches), num_images // work.batch_size)
+    harness.consume(iter(batches), num_images // work.batch_size)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts in KiB
-
-
-def consume(iterator, count: int) -> None:
-    for _ in itertools.islice(iterator, count):
-        pass
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ up to 2 GiB; `files_512` decodes the files in every epoch.
 
 from __future__ import annotations
 
-import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,13 +32,7 @@ def measure(work, folder, rounds):
         "tfseg": harness.Worker(build_pipeline_meter, work, folder),
         "training": harness.Worker(build_training_meter, work, folder),
     }
-    try:
-        values = harness.alternate(
-            {name: worker.measure for name, worker in workers.items()}, rounds
-        )
-    finally:
-        for worker in workers.values():
-            worker.close()
+    values = harness.alternate_workers(workers, rounds)
     rows = [
         comparison.Comparison(
             work.name,
@@ -74,20 +66,7 @@ def build_pipeline_meter(work: Work, folder: Path) -> tuple[None, Callable[[], f
         batch_size=work.batch_size,
         seed=0,
     )
-
-    def images_per_second() -> float:
-        iterator = iter(batches)  # a new iterator: an old one's buffer fills while others measure
-        consume(iterator, WARMUP_BATCHES)
-        started = time.perf_counter()
-        consume(iterator, work.steps)
-        return work.batch_size * work.steps / (time.perf_counter() - started)
-
-    return None, images_per_second
-
-
-def consume(iterator, count: int) -> None:
-    for _ in itertools.islice(iterator, count):
-        pass
+    return None, harness.batch_meter(batches, work, WARMUP_BATCHES)
 
 
 if __name__ == "__main__":

@@ -135,11 +135,7 @@ def skip_bad(split: Split) -> Split:
         _logger.warning(
             "skipped %d of %d examples of split %s", total - len(good), total, split.name
         )
-    is_good = tf.constant([index in good for index in range(total)])
-    records = split.records.enumerate().filter(lambda index, _: is_good[index])
-    records = records.map(lambda _, record: record)
-    records = records.apply(tf.data.experimental.assert_cardinality(len(good)))
-    return dataclasses.replace(split, records=records, num_examples=len(good))
+    return split.select(good)
 
 
 def _find_good(split: Split) -> set[int]:

@@ -18,10 +18,6 @@ from tfseg.data.sources import shapes_drawing
 from tfseg.errors import UserError, nearest_name
 
 
-class NoClassNames(UserError):
-    """A data set does not say what its classes are, and --id2label was not given."""
-
-
 @dataclasses.dataclass(frozen=True)
 class DatasetSpec:
     """What is known about a data set before an example is read.
@@ -55,6 +51,18 @@ class DatasetSpec:
     image_size: tuple[int, int] = (512, 512)
     augmentation: str = "standard"
     init_from: str | None = None
+
+
+class NoClassNames(UserError):
+    """A data set does not say what its classes are, and --id2label was not given.
+
+    Attributes:
+        spec: What is known about it. Its one class stands for all that it may have.
+    """
+
+    def __init__(self, message: str, spec: DatasetSpec):
+        super().__init__(message)
+        self.spec = spec
 
 
 _NAMED = {
@@ -112,6 +120,7 @@ _NAMED = {
 }
 # In the masks of pets the animal is 1; its species or breed stands beside them.
 _PET_ANIMAL, _PET_BACKGROUND, _PET_OUTLINE, _FIRST_PET_CLASS = 1, 2, 3, 4
+
 _PREFIXES = {"tfds": "tfds", "hf": "huggingface", "folder": "folder"}
 
 
@@ -245,9 +254,13 @@ def _prefixed_spec(
         return _folder_spec(dataset, layout, id2label, options)
     names = () if id2label or prefix != "tfds" else _declared_names(path, *tfds_source)
     if id2label is None and not names:
+        void_values = (0,) if options["reduce_labels"] else ()
+        divisor = options["instance_divisor"]
+        unknown = LabelSpec(("unknown",), void_values=void_values, instance_divisor=divisor)
         raise NoClassNames(
             f"--dataset={dataset} needs --id2label=FILE.json: a JSON object of class names by raw "
-            'mask value, e.g. {"0": "background", "1": "cat"}'
+            'mask value, e.g. {"0": "background", "1": "cat"}',
+            DatasetSpec(dataset, _PREFIXES[prefix], path, unknown),
         )
     labels = label_files.read_id2label(id2label, **options) if id2label else LabelSpec(names)
     return DatasetSpec(dataset, _PREFIXES[prefix], path, labels)

@@ -59,6 +59,23 @@ def decode_image(image_bytes: tf.Tensor | bytes, *, apply_exif: bool = True) -> 
     return tf.ensure_shape(image, (None, None, 3))
 
 
+def decode_with_mask(
+    image_bytes: tf.Tensor, mask: tf.Tensor, *, apply_exif: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes an image as `decode_image` does, and turns its mask as it fits the image.
+
+    Args:
+        image_bytes: string scalar, the content of the file.
+        mask: int32 `[height, width]`, as it is stored.
+        apply_exif: Whether they are turned, see `exif`.
+
+    Returns:
+        The image, uint8 `[height, width, 3]`, and the mask.
+    """
+    image = decode_image(image_bytes, apply_exif=apply_exif)
+    return image, exif.turn_mask(mask, image, image_bytes) if apply_exif else mask
+
+
 _DAMAGED = "it is no JPEG, PNG, BMP or GIF, or it is damaged"
 _ANIMATED = "it is an animated WebP; save one of its frames as a PNG"
 

@@ -75,11 +75,11 @@ def _open_picture(data: bytes) -> Iterator[Image.Image]:
 
 def _decode_pixels(data: bytes, labels: LabelSpec | None, has_segments: bool = False) -> np.ndarray:
     with _open_picture(data) as picture:
-        keeps_indices = has_segments or _takes_indices(labels)
+        keeps_indices = _takes_indices(labels, has_segments)
         pixels = np.asarray(picture if keeps_indices else picture.convert("RGB"))
     if pixels.ndim == 2:
         return pixels.astype(np.int32)
-    if not ((has_segments or _takes_colors(labels)) and pixels.shape[2] in (3, 4)):
+    if not (_takes_colors(labels, has_segments) and pixels.shape[2] in (3, 4)):
         raise MaskError(
             f"it has {pixels.shape[2]} channels; a mask has one, whose values are class numbers, "
             'or colours that --id2label names, such as {"128,64,128": "road"}'
@@ -113,13 +113,13 @@ def _color_values(pixels: tf.Tensor) -> tf.Tensor:
 _CHANNEL_FACTORS = (1, 256, 65_536)
 
 
-def _takes_indices(labels: LabelSpec | None) -> bool:
+def _takes_indices(labels: LabelSpec | None, has_segments: bool) -> bool:
     """Whether the values of a mask of one channel have a meaning, and not its colours."""
-    return labels is None or not labels.has_color_masks
+    return has_segments or labels is None or not labels.has_color_masks
 
 
-def _takes_colors(labels: LabelSpec | None) -> bool:
-    return labels is not None and labels.takes_colors
+def _takes_colors(labels: LabelSpec | None, has_segments: bool = False) -> bool:
+    return has_segments or (labels is not None and labels.takes_colors)
 
 
 def decode_mask_tensor(
@@ -146,11 +146,11 @@ def decode_mask_tensor(
     values = tf.case(
         [
             (
-                is_png & is_index & (has_segments or _takes_indices(labels)),
+                is_png & is_index & _takes_indices(labels, has_segments),
                 lambda: _decode_png(data, start),
             ),
             (
-                is_png & is_color & (has_segments or _takes_colors(labels)),
+                is_png & is_color & _takes_colors(labels, has_segments),
                 lambda: _color_values(tf.io.decode_png(data, 3)),
             ),
         ],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfseg.data.sources.checks import EncodedExample
@@ -75,6 +76,19 @@ class Split:
     decode: Callable[[Any], dict[str, tf.Tensor]] = keep
     read: Callable[[Any], EncodedExample] | None = None
     pixels: Mapping[int, int] | None = None
+
+    def select(self, positions: Collection[int]) -> Split:
+        """Returns the split with only the examples at these positions, in their order in it.
+
+        The records stay undecoded. The digest stays too, so it no longer identifies the examples.
+        """
+        is_chosen = np.zeros(self.num_examples, bool)
+        is_chosen[list(positions)] = True
+        is_chosen = tf.constant(is_chosen)
+        records = self.records.enumerate().filter(lambda index, _: is_chosen[index])
+        records = records.map(lambda _, record: record)
+        records = records.apply(tf.data.experimental.assert_cardinality(len(positions)))
+        return dataclasses.replace(self, records=records, num_examples=len(positions))
 
     @property
     def examples(self) -> tf.data.Dataset:

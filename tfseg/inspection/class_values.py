@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from typing import Any
 
-from etils import epath
-
 from tfseg.config.commands import DoctorConfig
-from tfseg.config.sections import DataConfig
 from tfseg.data import masks, pipeline
 from tfseg.data.catalog import DatasetSpec, NoClassNames
 from tfseg.data.labels import LabelSpec
@@ -30,7 +26,7 @@ def find_spec(config: DoctorConfig) -> tuple[DatasetSpec, list[Finding]]:
     try:
         return pipeline.get_spec(config.data), []
     except NoClassNames as error:
-        spec = _spec_without_names(config.data)
+        spec = error.spec
         split = pipeline.open_unchecked(
             spec,
             config.data,
@@ -42,15 +38,15 @@ def find_spec(config: DoctorConfig) -> tuple[DatasetSpec, list[Finding]]:
         if not 0 < len(values) <= _MAX_CLASSES:
             raise
         names = tuple(f"class_{value}" for value in values)
-        labels = dataclasses.replace(spec.labels, names=names, raw_values=tuple(values), palette=())
+        labels = dataclasses.replace(
+            spec.labels,
+            names=names,
+            raw_values=tuple(values),
+            palette=(),
+            ignore_index=config.data.ignore_index,
+            strict=config.data.strict_labels,
+        )
         return dataclasses.replace(spec, labels=labels), [Finding("no_names", True, str(error))]
-
-
-def _spec_without_names(data: DataConfig) -> DatasetSpec:
-    with tempfile.TemporaryDirectory() as folder:
-        names = epath.Path(folder) / "id2label.json"
-        names.write_text('{"0": "unknown"}')
-        return pipeline.get_spec(dataclasses.replace(data, id2label=str(names), label_map=None))
 
 
 def _read_values(split: Split, labels: LabelSpec) -> set[int]:

@@ -21,7 +21,6 @@ from tfseg.data.sources import checks
 from tfseg.data.sources.checks import EncodedExample
 from tfseg.inspection import near_duplicates
 
-_ORIENTATION = 0x0112  # EXIF 2.3, table 4: 1 is upright, 2..8 are turned or mirrored
 _SUFFIX_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP"}
 _THUMBNAIL_SIDE = 320  # pixels
 # What TensorFlow writes around the text of an error: the function and the operation.
@@ -142,7 +141,7 @@ def _decode_image(data: Any, found: Inspected, apply_exif: bool) -> np.ndarray:
     found.image_digest = hashlib.sha256(data).digest()
     if not data:
         raise _Unusable(Fault("empty", f"{found.name} is empty (0 bytes)"))
-    kind, orientation = _look_at_header(data)
+    kind = _find_format(data)
     try:
         image = decode_image(data, apply_exif=apply_exif).numpy()
     except ImageError as error:
@@ -154,20 +153,20 @@ def _decode_image(data: Any, found: Inspected, apply_exif: bool) -> np.ndarray:
         raise _Unusable(Fault("unreadable", text)) from error
     found.size = image.shape[:2]
     _note_format(kind, found.name, found)
-    if orientation != 1:
+    orientation = int(exif.read_orientation(data))
+    if orientation != exif.UPRIGHT:
         text = f"{found.name} has EXIF orientation {orientation}"
         found.notes.append(Fault("exif", text))
     return image
 
 
-def _look_at_header(data: bytes) -> tuple[str | None, int]:
-    """Returns the format that PIL sees, None for none, and the EXIF orientation of a JPEG."""
+def _find_format(data: bytes) -> str | None:
+    """Returns the format that PIL sees, or None."""
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            has_exif = "exif" in picture.info
-            return picture.format, picture.getexif().get(_ORIENTATION, 1) if has_exif else 1
+            return picture.format
     except Exception:  # PIL has no common base class for what it raises on damaged files.
-        return None, 1
+        return None
 
 
 def _note_format(kind: str | None, name: str, found: Inspected) -> None:
@@ -190,7 +189,7 @@ def _decode_mask(encoded: EncodedExample, labels: LabelSpec, found: Inspected) -
     except masks.MaskError as error:
         text = f"{name} cannot be read as a mask ({error})"
         raise _Unusable(Fault("mask", text)) from error
-    _note_format(_look_at_header(data)[0], name, found)
+    _note_format(_find_format(data), name, found)
     return mask
 
 

@@ -7,7 +7,6 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from tfseg.config.train_data_section import TrainDataConfig
@@ -55,7 +54,7 @@ def draw_batch(
         config: Crops and augmentation.
         image_size: (height, width) in pixels of what the model sees.
     """
-    chosen = bad_examples.map_to_classes(_select(split, positions), labels)
+    chosen = bad_examples.map_to_classes(split.select(positions), labels)
     preprocessing = Preprocessing(image_size)
     batches = pipeline.build_training(
         chosen, config, preprocessing, labels, batch_size=len(positions), seed=0
@@ -68,11 +67,3 @@ def draw_batch(
         Thumbnail(f"augmented {number}", *shrink_pair(image, class_map))
         for number, (image, class_map) in enumerate(pairs, 1)
     ]
-
-
-def _select(split: Split, positions: Sequence[int]) -> Split:
-    wanted = tf.constant(list(positions), tf.int64)
-    records = split.records.enumerate().filter(lambda index, _: tf.reduce_any(index == wanted))
-    records = records.map(lambda _, record: record)
-    records = records.apply(tf.data.experimental.assert_cardinality(len(positions)))
-    return Split(split.name, records, len(positions), split.digest, split.decode, split.read)

@@ -13,9 +13,9 @@ import tensorflow as tf
 from etils import epath
 
 from tfseg import files
-from tfseg.data import exif, folder_layouts, remembered, segments
+from tfseg.data import folder_layouts, remembered, segments
 from tfseg.data.folder_layouts import FolderLayout, SplitFolders
-from tfseg.data.images import decode_image
+from tfseg.data.images import decode_with_mask
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor
 from tfseg.data.segments import Segments
@@ -206,9 +206,7 @@ def _decode_pair(
     record: dict[str, tf.Tensor], labels: LabelSpec, apply_exif: bool
 ) -> dict[str, tf.Tensor]:
     own = [record[name] for name in Segments._fields if name in record]
-    image_bytes = tf.io.read_file(record["image"])
-    image = decode_image(image_bytes, apply_exif=apply_exif)
     mask = decode_mask_tensor(tf.io.read_file(record["mask"]), labels, own or None)
-    if apply_exif:
-        mask = exif.turn_mask(mask, image, image_bytes)
+    image_bytes = tf.io.read_file(record["image"])
+    image, mask = decode_with_mask(image_bytes, mask, apply_exif=apply_exif)
     return {"image": image, "mask": mask, "name": record["image"]}

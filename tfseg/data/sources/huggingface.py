@@ -28,8 +28,8 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from tfseg.data import exif, remembered
-from tfseg.data.images import decode_image
+from tfseg.data import remembered
+from tfseg.data.images import decode_with_mask
 from tfseg.data.labels import LabelSpec
 from tfseg.data.masks import decode_mask_tensor
 from tfseg.data.sources import checks, huggingface_cells, huggingface_tables
@@ -133,10 +133,8 @@ def _decode_row(
     image_bytes, mask_bytes, *own = tf.numpy_function(read, [index], types, stateful=False)
     image_bytes, mask_bytes = (tf.ensure_shape(part, ()) for part in (image_bytes, mask_bytes))
     own = [tf.ensure_shape(part, (None,)) for part in own]
-    image = decode_image(image_bytes, apply_exif=apply_exif)
     mask = decode_mask_tensor(mask_bytes, labels, own or None)
-    if apply_exif:
-        mask = exif.turn_mask(mask, image, image_bytes)
+    image, mask = decode_with_mask(image_bytes, mask, apply_exif=apply_exif)
     name = tf.strings.join([split, "_", tf.strings.as_string(index)])
     return {"image": image, "mask": mask, "name": name}
 

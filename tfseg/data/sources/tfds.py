@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfseg import network
-from tfseg.data import exif, masks
-from tfseg.data.images import decode_image
+from tfseg.data import masks
+from tfseg.data.images import decode_with_mask
 from tfseg.data.labels import LabelSpec, ObjectClass
 from tfseg.data.sources.checks import EncodedExample
 from tfseg.data.split import Split
@@ -212,9 +212,7 @@ def read_split(
     """
     keys = (image_key, mask_key)
     kept = keys if object_class is None else (*keys, object_class.key)
-    records = _open_encoded(builder, name, split, keys)
-    if max_examples is not None:
-        records = records.take(max_examples)
+    records = _open_encoded(builder, name, split, keys, max_examples)
     decode_mask = functools.partial(
         _decode_mask,
         feature=builder.info.features[mask_key],
@@ -231,7 +229,9 @@ def read_split(
     def decode_record(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         image, mask = record[image_key], decode_mask(record)
         if image.dtype == tf.string:
-            image, mask = _decode_image(image, mask, image_shape, apply_exif)
+            image, mask = decode_with_mask(image, mask, apply_exif=apply_exif)
+            if not apply_exif:
+                image = tf.ensure_shape(image, (*image_shape[:2], 3))
         return {"image": image, "mask": mask, "name": record["name"]}
 
     def select(index: tf.Tensor, record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -244,27 +244,20 @@ def read_split(
     return Split(split, selected, len(records), digest, decode_record, read_record)
 
 
-def _open_encoded(builder, name: str, split: str, keys: tuple[str, str]) -> tf.data.Dataset:
+def _open_encoded(
+    builder, name: str, split: str, keys: tuple[str, str], max_examples: int | None
+) -> tf.data.Dataset:
     from tensorflow_datasets import decode
 
     skipped = {key: decode.SkipDecoding() for key in keys}
     try:
-        return builder.as_dataset(split=split, decoders=skipped, shuffle_files=False)
+        records = builder.as_dataset(split=split, decoders=skipped, shuffle_files=False)
     except ValueError as error:
         raise UserError(
             f"{name} has no split {split!r} (allowed: {', '.join(builder.info.splits)}, and "
             "slices such as train[:80%]); set --train_split and --eval_split"
         ) from error
-
-
-def _decode_image(
-    image_bytes: tf.Tensor, mask: tf.Tensor, shape: tuple[int | None, ...], apply_exif: bool
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the image, and the mask as it fits the image."""
-    image = decode_image(image_bytes, apply_exif=apply_exif)
-    if apply_exif:
-        return image, exif.turn_mask(mask, image, image_bytes)
-    return tf.ensure_shape(image, (*shape[:2], 3)), mask
+    return records if max_examples is None else records.take(max_examples)
 
 
 def _decode_mask(
