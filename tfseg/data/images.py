@@ -86,13 +86,9 @@ def _is_animated_webp(data: bytes) -> bool:
 
 
 def _decode_jpeg(image_bytes: tf.Tensor | bytes, apply_exif: bool) -> tf.Tensor:
-    with tf.control_dependencies([_check_jpeg(image_bytes)]):
-        pixels = tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE")
+    whole = jpeg_markers.check_end(tf.convert_to_tensor(image_bytes), CUT_OFF)
+    pixels = tf.io.decode_jpeg(whole, channels=3, dct_method="INTEGER_ACCURATE")
     return exif.turn_image(pixels, image_bytes) if apply_exif else pixels
-
-
-def _check_jpeg(image_bytes: tf.Tensor | bytes) -> tf.Operation:
-    return tf.debugging.Assert(~jpeg_markers.is_cut_off(image_bytes), [CUT_OFF])
 
 
 def _decode_other(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
