@@ -97,12 +97,15 @@ def _fetch(path: str, flag: str) -> epath.Path:
     import huggingface_hub
     from huggingface_hub import errors
 
+    # Asked first, because without a network a look-up retries for 23 seconds, line by line.
+    is_online = network.hub_answers()
     try:
-        return epath.Path(
-            huggingface_hub.hf_hub_download(on_hub["repo"], on_hub["file"], repo_type="dataset")
+        fetched = huggingface_hub.hf_hub_download(
+            on_hub["repo"], on_hub["file"], repo_type="dataset", local_files_only=not is_online
         )
+        return epath.Path(fetched)
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
-        reason = "it has no such file" if network.hub_answers() else "it does not answer"
+        reason = "it has no such file" if is_online else "it does not answer"
         raise UserError(
             f"--{flag}={path} is no file here, and cannot be fetched from the Hugging Face Hub: "
             f"{reason}"
