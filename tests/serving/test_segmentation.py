@@ -71,7 +71,7 @@ def test_pictures_of_every_mode_give_what_the_pipeline_gives(
 
 
 def test_an_image_of_one_pixel_has_one_class(tiny_model):
-    """transformers' own processor takes the width of such an image for its channels and fails."""
+    """The processor of transformers takes the width of such an image for its channels and fails."""
     picture = Image.new("RGB", (1, 1), (250, 30, 30))
     (found,) = serving.segment(picture, tiny_model)
     assert np.asarray(found["mask"]).tolist() == [[255]]
