@@ -109,6 +109,7 @@ def _write_photos(folder):
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    (folder / "photos").mkdir()
-    for path, size in (("photos/two.png", (50, 70)), ("one.jpg", (64, 40))):
+    sizes = {"photos/two.png": (50, 70), "one.jpg": (64, 40), "more/three.jpg": (40, 60)}
+    for path, size in sizes.items():
+        (folder / path).parent.mkdir(exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (*size, 3), np.uint8)).save(folder / path)

@@ -257,12 +257,34 @@ def test_a_full_disk_leaves_whole_images_only(config, make_image, tmp_path, caps
         prediction.run_prediction(config, [str(folder)])
     assert caught.value.code == 1
     message = capsys.readouterr().err
-    assert message.startswith("error: cannot write any more: ")
+    assert message.startswith(
+        f"error: cannot write the results of {folder}/b.png to {tmp_path}/out"
+    )
+    assert "--output_dir" in message
     assert message.count("\n") == 1
     assert list_names(tmp_path / "out") == [
         "a.json", "a_classes.png", "a_masks", "a_overlay.png"
     ]  # fmt: skip
     assert json.loads((tmp_path / "out" / "a.json").read_text())["width"] == 30
+
+
+@pytest.mark.slow
+def test_an_image_of_a_hundred_million_pixels(config, make_image, tmp_path):
+    """Takes 5 GB of memory."""
+    path = tmp_path / "large.jpg"
+    Image.fromarray(make_image(10_000, 10_000)).save(path)
+    (result,) = prediction.run_prediction(config, [str(path)])
+    assert sum(entry["pixels"] for entry in result["classes"]) == 10**8
+    # PIL warns of, or refuses, files of so many pixels; their header is read without decoding.
+    Image.MAX_IMAGE_PIXELS, kept = None, Image.MAX_IMAGE_PIXELS
+    try:
+        classes = Image.open(tmp_path / "out" / "large_classes.png")
+        overlay = Image.open(tmp_path / "out" / "large_overlay.png")
+    finally:
+        Image.MAX_IMAGE_PIXELS = kept
+    assert classes.size == (10_000, 10_000)
+    assert overlay.width == 10_000
+    assert overlay.height > 10_000
 
 
 def test_predict_without_an_image_says_so():

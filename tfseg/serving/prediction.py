@@ -42,7 +42,8 @@ def run_prediction(config: PredictConfig, inputs: Sequence[str]) -> list[dict[st
 
     Raises:
         UserError: An input does not exist or holds no image, two inputs would write the same file,
-            an image is unreadable and `on_bad_example` is `error`, or every image is unreadable.
+            an image is unreadable and `on_bad_example` is `error`, every image is unreadable, or
+            the results of an image cannot be written.
     """
     images = inputs_lib.find_inputs(
         inputs, recursive=config.recursive, output_dir=config.output_dir
@@ -141,9 +142,16 @@ def _predict(
         "mean_confidence": mean_confidence,
         "classes": count_classes(class_map, labels),
     }
-    outputs.write_outputs(
-        prefix, config.outputs, image, class_map, result, labels, config.overlay_opacity
-    )
+    try:
+        outputs.write_outputs(
+            prefix, config.outputs, image, class_map, result, labels, config.overlay_opacity
+        )
+    except OSError as error:
+        raise UserError(
+            f"cannot write the results of {files.printable(str(name))} to "
+            f"{files.printable(prefix.parent)} ({error.strerror or error}): free some disk space, "
+            "or choose another --output_dir; the images before it are complete"
+        ) from error
     return result
 
 
