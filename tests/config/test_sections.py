@@ -8,6 +8,7 @@ import pytest
 
 from tfseg.config import (
     DataConfig,
+    DemoConfig,
     DoctorRunConfig,
     EvalRunConfig,
     ExportConfig,
@@ -26,7 +27,7 @@ SECTIONS = (DataConfig, TrainDataConfig, ModelConfig, TrainingConfig, RunConfig)
 
 
 @pytest.mark.parametrize(
-    "section", [*SECTIONS, DoctorRunConfig, EvalRunConfig, PredictConfig, ExportConfig]
+    "section", [*SECTIONS, DoctorRunConfig, EvalRunConfig, PredictConfig, ExportConfig, DemoConfig]
 )
 def test_every_field_states_its_help_and_its_default(section):
     """A default of None or () means nothing to a reader, so these fields say what happens."""

@@ -270,7 +270,7 @@ def test_a_full_disk_leaves_whole_images_only(config, make_image, tmp_path, caps
 
 @pytest.mark.slow
 def test_an_image_of_a_hundred_million_pixels(config, make_image, tmp_path):
-    """Takes 5 GB of memory."""
+    """Takes 6 GB of memory."""
     path = tmp_path / "large.jpg"
     Image.fromarray(make_image(10_000, 10_000)).save(path)
     (result,) = prediction.run_prediction(config, [str(path)])

@@ -1,4 +1,4 @@
-"""The configurations of the five commands: train, doctor, eval, predict and export."""
+"""The configurations of the commands: train, doctor, eval, predict, export and demo."""
 
 from __future__ import annotations
 
@@ -141,3 +141,25 @@ class ExportConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("image_size", self.image_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoConfig:
+    """Everything that `python -m tfseg.demo` needs."""
+
+    model: str | None = option(None, "model to show: a folder or a Hub id", required=True)
+    server_name: str = option(
+        "127.0.0.1",
+        "address that the page is served at: by default only this machine reaches it, and 0.0.0.0 "
+        "lets every machine in the network",
+    )
+    server_port: int | None = option(
+        None,
+        "port that the page is served at",
+        default_text="the first free one from 7860 on",
+        minimum=1,
+        maximum=65535,
+    )
+
+    def __post_init__(self):
+        check_fields(self)

@@ -51,9 +51,21 @@ def segment(image: Any, model: Segformer | str) -> list[Any]:
         model = segformer.load_model(os.fspath(model))
     if isinstance(image, list | tuple):
         return [segment(each, model) for each in image]
-    pixels = _to_pixels(image, model.preprocessing.apply_exif)
-    class_map = _classifier(model)(pixels[None])[0].numpy()
+    class_map = predict_class_map(read_pixels(image, model.preprocessing.apply_exif), model)
     return split_classes(class_map, model.labels.names)
+
+
+def predict_class_map(pixels: np.ndarray, model: Segformer) -> np.ndarray:
+    """Segments an image; the first call with a model compiles it.
+
+    Args:
+        pixels: uint8 `[height, width, 3]`, RGB, 0..255.
+        model: From `load_model`.
+
+    Returns:
+        Class ids, int32 `[height, width]`.
+    """
+    return _classifier(model)(pixels[None])[0].numpy()
 
 
 def split_classes(class_map: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -101,8 +113,19 @@ def _classifier(model: Segformer) -> tf.types.experimental.PolymorphicFunction:
     return _classifiers[model]
 
 
-def _to_pixels(image: Any, apply_exif: bool) -> np.ndarray:
-    """Returns uint8 `[height, width, 3]`."""
+def read_pixels(image: Any, apply_exif: bool) -> np.ndarray:
+    """Reads one image in any of the forms that `segment` takes.
+
+    Args:
+        image: See `segment`.
+        apply_exif: Whether the image is turned upright by its EXIF orientation.
+
+    Returns:
+        uint8 `[height, width, 3]`, RGB, 0..255.
+
+    Raises:
+        UserError: The image cannot be read.
+    """
     if isinstance(image, str | os.PathLike | bytes):
         return _decode(image, apply_exif)
     if isinstance(image, Image.Image):
