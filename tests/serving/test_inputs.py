@@ -1,6 +1,8 @@
 """Files, folders, globs and standard input: which images they stand for."""
 
+import errno
 import io
+import os
 import types
 
 import pytest
@@ -49,6 +51,23 @@ def test_recursive_keeps_the_folders_and_leaves_out_hidden_ones_and_the_output(p
     assert ("photos/results/a_classes.png", "results/a_classes") in find("photos", recursive=True)
 
 
+def test_recursive_searches_remote_folders_as_local_ones(photos, monkeypatch):
+    local = find("photos", recursive=True, output_dir="photos/results")
+    # The file system that TensorFlow has for gs:// lists the same folder here.
+    monkeypatch.setattr(inputs.files, "is_local", lambda path: False)
+    assert find("photos", recursive=True, output_dir="photos/results") == local
+    assert find("photos/*.jpg") == [("photos/b.jpg", "b")]
+
+
+def test_recursive_names_a_folder_that_it_may_not_read(photos, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="photos"):
+        inputs.find_inputs(["photos"], recursive=True, output_dir="out")
+
+
 def test_recursive_ends_where_a_link_leads_back(photos):
     (photos / "photos" / "2024" / "loop").symlink_to(photos / "photos")
     assert len(find("photos", recursive=True, output_dir="photos/results")) == 4
@@ -79,6 +98,7 @@ def test_standard_input_is_one_image(photos, monkeypatch):
     ("word", "message"),
     [
         ("missing.jpg", r"missing\.jpg: no such file or folder"),
+        ("https://example.org/cat.jpg", r"https://example\.org/cat\.jpg: images are not fetched"),
         ("photos/*.gif", r"photos/\*\.gif matches no file or folder"),
         ("empty", r"empty holds no image \(looked for \.jpg.*--recursive"),
     ],

@@ -124,6 +124,7 @@ def test_what_is_no_image_is_refused_in_one_line(tiny_model, make_image, tmp_pat
     )
     for image, words in [
         (tmp_path / "missing.jpg", r"missing\.jpg cannot be read: No such file"),
+        ("http://example.org/cat.jpg", "http://example.org/cat.jpg: images are not fetched"),
         (tmp_path / "cut.jpg", r"cut\.jpg cannot be read: .*damaged"),
         (b"no picture", "the image cannot be read: it is no JPEG"),
         (animated, "the image cannot be read: it is an animated WebP"),

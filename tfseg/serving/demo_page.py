@@ -139,8 +139,9 @@ def render_legend(class_map: np.ndarray, labels: LabelSpec) -> str:
         red, green, blue = labels.palette[found["id"]]
         square = f"display:inline-block;width:1em;height:1em;background:rgb({red},{green},{blue})"
         cells = (f'<i style="{square}"></i>', html.escape(found["name"]), f"{found['share']:.1%}")
-        rows.append("".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells))
-    return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+        row = "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
+        rows.append(f'<tr style="border:none">{row}</tr>')
+    return f'<table style="border:none">{"".join(rows)}</table>'
 
 
 def _import_gradio() -> Any:

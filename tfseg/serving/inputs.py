@@ -100,7 +100,17 @@ def check_targets(
                 )
 
 
+def refuse_url(name: str) -> None:
+    """Raises `UserError` if an image is named by a URL of the web."""
+    if name.lower().startswith(("http://", "https://")):
+        raise UserError(
+            f"{files.printable(name)}: images are not fetched; download it and give the file, or "
+            "pass its bytes: curl URL | python -m tfseg.predict --model=DIR -"
+        )
+
+
 def _expand(word: str) -> list[epath.Path]:
+    refuse_url(word)
     path = epath.Path(word)
     if path.exists():
         return [path]
@@ -136,7 +146,11 @@ def _walk(folder: epath.Path, output_dir: epath.PathLike) -> Iterator[tuple[epat
     """Yields the folder and the folders inside it, each with its path from `folder`."""
     avoided = epath.Path(output_dir).expanduser().resolve()
     walk = os.walk if files.is_local(folder) else tf.io.gfile.walk
-    for place, names, _ in walk(os.fspath(folder)):
+    for place, names, _ in walk(os.fspath(folder), onerror=_raise):
         kept = [name for name in names if not name.startswith(".")]
         names[:] = sorted(name for name in kept if (epath.Path(place) / name).resolve() != avoided)
         yield epath.Path(place), place[len(os.fspath(folder)) :].strip("/")
+
+
+def _raise(error: Exception) -> None:
+    raise error

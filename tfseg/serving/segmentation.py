@@ -18,6 +18,7 @@ from tfseg.data.images import ImageError, decode_image
 from tfseg.errors import UserError
 from tfseg.models import segformer
 from tfseg.models.segformer import Segformer
+from tfseg.serving.inputs import refuse_url
 from tfseg.serving.module import predict_class_maps
 
 _BAND_ROWS = 256
@@ -144,6 +145,8 @@ def read_pixels(image: Any, apply_exif: bool) -> np.ndarray:
 
 def _decode(image: str | os.PathLike | bytes, apply_exif: bool) -> np.ndarray:
     is_path = not isinstance(image, bytes)
+    if is_path:
+        refuse_url(os.fspath(image))
     try:
         data = epath.Path(image).expanduser().read_bytes() if is_path else image
         return decode_image(data, apply_exif=apply_exif).numpy()
