@@ -99,6 +99,7 @@ def test_values_of_every_kind():
     assert config.training.lr_boundaries == (100, 200)
     assert config.training.lr_values == (1e-3, 1e-4, 1e-5)
     assert config.training.train_steps == 300
+    assert parse(PredictConfig, "--model=m", "--outputs=ids, masks").outputs == ("ids", "masks")
 
 
 def test_one_number_is_a_square_size_but_no_range():
