@@ -10,7 +10,14 @@ import pytest
 from absl import flags
 
 from tfseg import cli
-from tfseg.config import DoctorConfig, EvalConfig, ExportConfig, PredictConfig, TrainConfig
+from tfseg.config import (
+    DemoConfig,
+    DoctorConfig,
+    EvalConfig,
+    ExportConfig,
+    PredictConfig,
+    TrainConfig,
+)
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -20,6 +27,7 @@ ENTRIES = {
     "eval": (cli.define_eval_flags, EvalConfig),
     "predict": (cli.define_predict_flags, PredictConfig),
     "export": (cli.define_export_flags, ExportConfig),
+    "demo": (cli.define_demo_flags, DemoConfig),
 }
 
 
@@ -111,6 +119,7 @@ def _write_photos(folder):
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    (folder / "photos").mkdir()
-    for path, size in (("photos/two.png", (50, 70)), ("one.jpg", (64, 40))):
+    sizes = {"photos/two.png": (50, 70), "one.jpg": (64, 40), "more/three.jpg": (40, 60)}
+    for path, size in sizes.items():
+        (folder / path).parent.mkdir(exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (*size, 3), np.uint8)).save(folder / path)

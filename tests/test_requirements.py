@@ -11,8 +11,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-# Only checkpoints in PyTorch's pickle format need it, and the error message says how to install it.
-OPTIONAL = {"torch"}
+# Only checkpoints in PyTorch's pickle format need torch, and only the demo needs gradio; the error
+# messages say how to install them.
+OPTIONAL = {"torch": "test", "gradio": "demo"}
 NEEDED_BY_OTHERS = {
     "importlib-resources": "tensorflow-datasets imports it and does not declare it",
     "tensorboard": "Keras's TensorBoard callback imports it",
@@ -34,7 +35,7 @@ def imported_distributions():
     found = {}
     for path in sorted((ROOT / "tfseg").rglob("*.py")):
         for name in imported_packages(path) - {"tfseg"} - sys.stdlib_module_names:
-            (distribution,) = set(distributions[name])
+            (distribution,) = set(distributions.get(name, [name]))
             found[canonicalize_name(distribution)] = str(path)
     return found
 
@@ -53,8 +54,9 @@ def test_every_import_has_a_requirement():
     required = requirements("options", "install_requires")
     imported = imported_distributions()
     missing = {name: path for name, path in imported.items() if name not in required}
-    assert missing.keys() == OPTIONAL, missing
-    assert requirements("options.extras_require", "test").keys() >= OPTIONAL
+    assert missing.keys() == OPTIONAL.keys(), missing
+    for name, extra in OPTIONAL.items():
+        assert name in requirements("options.extras_require", extra)
 
 
 def test_every_requirement_is_imported_or_has_a_reason():

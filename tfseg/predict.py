@@ -1,4 +1,8 @@
-"""Segments images: `python -m tfseg.predict --model=runs/pets/best cat.jpg photos/`."""
+"""Segments images: `python -m tfseg.predict --model=runs/pets/best cat.jpg photos/`.
+
+After the flags it takes files, folders, globs in quotes ('photos/*.jpg') and - for the bytes of one
+image on standard input.
+"""
 
 from tfseg import cli, serving
 from tfseg.config.commands import PredictConfig

@@ -7,6 +7,7 @@ from absl import flags
 
 from tfseg import cli
 from tfseg.config import (
+    DemoConfig,
     DoctorConfig,
     EvalConfig,
     ExportConfig,
@@ -23,11 +24,13 @@ DEFINERS = {
     EvalConfig: cli.define_eval_flags,
     PredictConfig: cli.define_predict_flags,
     ExportConfig: cli.define_export_flags,
+    DemoConfig: cli.define_demo_flags,
 }
 REQUIRED = {
     EvalConfig: ["--model=m"],
     PredictConfig: ["--model=m"],
     ExportConfig: ["--model=m", "--export_dir=e"],
+    DemoConfig: ["--model=m"],
 }
 
 
@@ -58,7 +61,7 @@ def test_a_bare_parse_equals_the_default_config(config_class):
     assert parse(config_class) == config_class()
 
 
-@pytest.mark.parametrize("config_class", [EvalConfig, PredictConfig, ExportConfig])
+@pytest.mark.parametrize("config_class", [EvalConfig, PredictConfig, ExportConfig, DemoConfig])
 def test_a_parse_of_the_required_flags_changes_nothing_else(config_class):
     parsed = parse(config_class, *REQUIRED[config_class])
     section = getattr(parsed, "run", parsed)
@@ -69,7 +72,7 @@ def test_a_parse_of_the_required_flags_changes_nothing_else(config_class):
     assert reset == type(section)()
 
 
-@pytest.mark.parametrize("config_class", [EvalConfig, PredictConfig, ExportConfig])
+@pytest.mark.parametrize("config_class", [EvalConfig, PredictConfig, ExportConfig, DemoConfig])
 def test_a_missing_required_flag_is_named(config_class):
     with pytest.raises(UserError, match="--model is required"):
         parse(config_class)
@@ -96,6 +99,7 @@ def test_values_of_every_kind():
     assert config.training.lr_boundaries == (100, 200)
     assert config.training.lr_values == (1e-3, 1e-4, 1e-5)
     assert config.training.train_steps == 300
+    assert parse(PredictConfig, "--model=m", "--outputs=ids, masks").outputs == ("ids", "masks")
 
 
 def test_one_number_is_a_square_size_but_no_range():

@@ -9,6 +9,7 @@ import pytest
 
 from tfseg.config import (
     DataConfig,
+    DemoConfig,
     EvalRunConfig,
     ExportConfig,
     ModelConfig,
@@ -29,6 +30,7 @@ SECTIONS = {
     "eval": {"run": EvalRunConfig, "data": DataConfig},
     "predict": {"prediction": PredictConfig},
     "export": {"export": ExportConfig},
+    "demo": {"demo": DemoConfig},
 }
 
 

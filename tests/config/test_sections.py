@@ -8,6 +8,7 @@ import pytest
 
 from tfseg.config import (
     DataConfig,
+    DemoConfig,
     DoctorRunConfig,
     EvalRunConfig,
     ExportConfig,
@@ -26,7 +27,7 @@ SECTIONS = (DataConfig, TrainDataConfig, ModelConfig, TrainingConfig, RunConfig)
 
 
 @pytest.mark.parametrize(
-    "section", [*SECTIONS, DoctorRunConfig, EvalRunConfig, PredictConfig, ExportConfig]
+    "section", [*SECTIONS, DoctorRunConfig, EvalRunConfig, PredictConfig, ExportConfig, DemoConfig]
 )
 def test_every_field_states_its_help_and_its_default(section):
     """A default of None or () means nothing to a reader, so these fields say what happens."""
@@ -71,6 +72,9 @@ def test_sections_share_no_field_name():
         (DataConfig, {"image_size": (200, 224)}, ("200,224", "--image_size=192,224")),
         (DataConfig, {"image_size": (64,)}, ("--image_size", "64")),
         (DataConfig, {"on_bad_example": "ski"}, ("--on_bad_example=ski", "'skip'", "error")),
+        (PredictConfig, {"outputs": ("json", "maks")}, ("--outputs=maks", "'masks'", "overlay")),
+        (PredictConfig, {"outputs": ()}, ("--outputs is empty", "--outputs=json")),
+        (DemoConfig, {"server_port": 0}, ("--server_port", "at least 1")),
         (TrainDataConfig, {"augmentation": "standrad"}, ("'standard'", "none")),
         (TrainDataConfig, {"random_scale": (2.0, 0.5)}, ("--random_scale=2.0,0.5", "0.5,2.0")),
         (TrainDataConfig, {"random_scale": (0.5,)}, ("--random_scale=0.5 ", "0.5,2.0")),

@@ -78,6 +78,23 @@ def test_a_name_of_two_classes_does_not_keep_a_checkpoint_from_loading():
     assert checkpoint.read_labels(config).names == ("crane", "road", "crane (2)")
 
 
+@pytest.mark.parametrize(
+    ("palette", "words"),
+    [
+        ([[1, 2, 3], [4, 5, 6]], "palette has 2 colours for 3 classes"),
+        ([[1, 2, 3]] * 4, "palette has 4 colours for 3 classes"),
+        ([[1, 2, 3], [4, 5], [7, 8, 9]], r"palette holds \[4, 5\]"),
+        ([[1, 2, 3], [4, 5, 256], [7, 8, 9]], r"palette holds \[4, 5, 256\]"),
+        ([[1, 2, 3], "red", [7, 8, 9]], "palette holds 'red'"),
+        ("red", "palette is 'red'"),
+    ],
+)
+def test_a_palette_that_does_not_fit_the_classes_is_a_users_error(palette, words):
+    config = SegformerConfig(num_labels=3, palette=palette)
+    with pytest.raises(UserError, match=rf"config\.json: {words}.*or remove \"palette\""):
+        checkpoint.read_labels(config)
+
+
 # Folders and the Hub.
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.report.examples import LABELS, make_example, read_png
 from tfseg.data.labels import default_palette
@@ -37,6 +38,14 @@ def test_overlay_blends_by_opacity(opacity, expected):
     blend = visualization.overlay(image, np.zeros((2, 3), int), [(200, 200, 200)], opacity)
     assert blend.dtype == np.uint8
     np.testing.assert_array_equal(blend, np.full((2, 3, 3), expected))
+
+
+def test_overlay_blends_every_row_of_a_tall_image():
+    image, class_map, _ = make_example(600, 5)
+    class_map = np.random.default_rng(1).integers(0, 2, (600, 5))
+    palette = np.array([(10, 20, 30), (200, 100, 0)], np.uint8)
+    expected = np.rint(0.7 * image.astype(np.float32) + 0.3 * palette[class_map])
+    np.testing.assert_allclose(visualization.overlay(image, class_map, palette, 0.3), expected)
 
 
 def test_overlay_refuses_a_bad_opacity_and_sizes_that_differ():
@@ -84,3 +93,12 @@ def test_class_png_has_16_bits_for_many_classes(num_classes, top_id):
 def test_class_png_refuses_ids_out_of_range(value):
     with pytest.raises(ValueError, match=f"0 to 65535, received {value}.*--ignore_index"):
         visualization.encode_class_png(np.array([[0, value]]), LABELS.palette)
+
+
+@pytest.mark.parametrize(("num_classes", "mode"), [(3, "L"), (256, "L"), (300, "I;16")])
+def test_id_png_is_gray_so_that_tensorflow_reads_the_ids(num_classes, mode):
+    ids = np.array([[0, 1], [2, 2]], np.int32)
+    content = visualization.encode_id_png(ids, num_classes)
+    assert read_png(content).mode == mode
+    dtype = tf.uint8 if mode == "L" else tf.uint16
+    np.testing.assert_array_equal(tf.io.decode_png(content, dtype=dtype)[..., 0], ids)

@@ -24,6 +24,7 @@ HEADINGS = {
     commands.EvalRunConfig: "run",
     commands.PredictConfig: "prediction",
     commands.ExportConfig: "export",
+    commands.DemoConfig: "demo",
 }
 
 
@@ -50,6 +51,11 @@ def define_predict_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 def define_export_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines one flag for each field of `ExportConfig`."""
     _define(commands.ExportConfig, flag_values)
+
+
+def define_demo_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one flag for each field of `DemoConfig`."""
+    _define(commands.DemoConfig, flag_values)
 
 
 def config_from_flags(config_class: type, flag_values: flags.FlagValues = flags.FLAGS) -> Any:

@@ -28,7 +28,8 @@ class TupleParser(flags.ArgumentParser):
         if isinstance(argument, tuple):  # the default
             return argument
         try:
-            items = tuple(self._item_type(part) for part in argument.split(",") if part.strip())
+            words = (word.strip() for word in argument.split(","))
+            items = tuple(self._item_type(word) for word in words if word)
         except ValueError:
             raise ValueError(f"expected {self.syntactic_help}") from None
         return items * 2 if self._repeat and len(items) == 1 else items

@@ -30,7 +30,8 @@ class SectionedHelpFlag(flags.BooleanFlag):
     def parse(self, argument: Any) -> None:
         super().parse(argument)
         if self.value:
-            _print(f"{sys.modules['__main__'].__doc__}\n\n{render(flags.FLAGS)}")
+            summary = str(sys.modules["__main__"].__doc__).rstrip()
+            _print(f"{summary}\n\n{render(flags.FLAGS)}")
             sys.exit(0)
 
 

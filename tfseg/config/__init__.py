@@ -1,6 +1,6 @@
 """The room of configuration: every flag's meaning, default and checks, and configurations as files.
 
-Its door: the configurations of the five commands and the sections that they consist of.
+Its door: the configurations of the commands and the sections that they consist of.
 """
 
 from tfseg import lazy_door
@@ -19,4 +19,5 @@ __getattr__ = lazy_door(
     EvalConfig="commands",
     PredictConfig="commands",
     ExportConfig="commands",
+    DemoConfig="commands",
 )

@@ -1,4 +1,4 @@
-"""The configurations of the five commands: train, doctor, eval, predict and export."""
+"""The configurations of the commands: train, doctor, eval, predict, export and demo."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tfseg.config.sections import DataConfig, ModelConfig
 from tfseg.config.train_data_section import TrainDataConfig
 from tfseg.config.training_sections import RunConfig, TrainingConfig
 from tfseg.config.validation import check_fields, check_size, option
+from tfseg.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +79,18 @@ class PredictConfig:
     """Everything that `python -m tfseg.predict` needs besides the image files."""
 
     model: str | None = option(None, "model to use: a folder or a Hub id", required=True)
-    output_dir: str = option(
-        "predictions",
-        "folder for the results: X_classes.png, X_overlay.png and X.json for each image X",
+    output_dir: str = option("predictions", "folder for the results")
+    outputs: tuple[str, ...] = option(
+        ("classes", "overlay", "json"),
+        "what is written for each image X, separated by commas: classes for X_classes.png, an "
+        "indexed PNG of class ids in the classes' colours; ids for X_ids.png, the same ids in gray;"
+        " overlay for X_overlay.png, the image under the colours, with a legend; masks for a black "
+        "and white X_masks/<id>_<class>.png of each class; json for X.json, with the share of each "
+        "class and the list that transformers' pipeline gives",
+        choices=("classes", "ids", "overlay", "masks", "json"),
+    )
+    recursive: bool = option(
+        False, "segment also the images of the folders inside the given folders"
     )
     image_size: tuple[int, int] | None = option(
         None,
@@ -101,6 +111,8 @@ class PredictConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("image_size", self.image_size)
+        if not self.outputs:
+            raise UserError("--outputs is empty, so nothing would be written; e.g. --outputs=json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,3 +141,25 @@ class ExportConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("image_size", self.image_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoConfig:
+    """Everything that `python -m tfseg.demo` needs."""
+
+    model: str | None = option(None, "model to show: a folder or a Hub id", required=True)
+    server_name: str = option(
+        "127.0.0.1",
+        "address that the page is served at: by default only this machine reaches it, and 0.0.0.0 "
+        "lets every machine in the network",
+    )
+    server_port: int | None = option(
+        None,
+        "port that the page is served at",
+        default_text="the first free one from 7860 on",
+        minimum=1,
+        maximum=65535,
+    )
+
+    def __post_init__(self):
+        check_fields(self)

@@ -144,13 +144,39 @@ def read_labels(config: SegformerConfig) -> LabelSpec:
     A config without a palette, which only tfseg writes, gets the default one. If two classes
     have the same name, as ImageNet's two cranes do, the later one gets its class id appended. An
     ignore index that is also a class id becomes -1.
+
+    Raises:
+        UserError: The palette has not one colour for each class.
     """
     names = [config.id2label[class_id] for class_id in sorted(config.id2label)]
     names = tuple(
         name if names.index(name) == index else f"{name} ({index})"
         for index, name in enumerate(names)
     )
-    palette = tuple(tuple(color) for color in getattr(config, "palette", ()))
+    palette = _read_palette(config, len(names))
     ignore_index = getattr(config, "semantic_loss_ignore_index", DEFAULT_IGNORE_INDEX)
     is_class = 0 <= ignore_index < len(names)
     return LabelSpec(names, palette=palette, ignore_index=-1 if is_class else ignore_index)
+
+
+def _read_palette(config: SegformerConfig, num_classes: int) -> tuple[tuple[int, int, int], ...]:
+    palette, fault = getattr(config, "palette", ()), None
+    if not isinstance(palette, list | tuple):
+        fault = f"palette is {palette!r}"
+    elif palette and len(palette) != num_classes:
+        fault = f"palette has {len(palette)} colours for {num_classes} classes"
+    else:
+        wrong = [color for color in palette if not _is_color(color)]
+        fault = f"palette holds {wrong[0]!r}" if wrong else None
+    if fault:
+        raise UserError(
+            f"the model's config.json: {fault}; give it one [red, green, blue] from 0 to 255 for "
+            'each class, or remove "palette" for the default colours'
+        )
+    return tuple(tuple(color) for color in palette)
+
+
+def _is_color(color: object) -> bool:
+    if not isinstance(color, list | tuple) or len(color) != 3:
+        return False
+    return all(isinstance(level, int) and 0 <= level <= 255 for level in color)

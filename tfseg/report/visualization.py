@@ -12,6 +12,7 @@ from tfseg.errors import UserError
 
 # The colour of void in the Pascal VOC devkit. Unlike black, no class of a common palette has it.
 VOID_COLOR = (224, 224, 192)
+_BAND_ROWS = 256
 
 
 def colorize(class_map: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
@@ -53,9 +54,12 @@ def overlay(
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must lie between 0 and 1, received {opacity}")
     check_same_size(image, class_map, "class map")
-    colors = colorize(class_map, palette)
-    blend = (1 - opacity) * image.astype(np.float32) + opacity * colors.astype(np.float32)
-    return np.rint(blend).astype(np.uint8)
+    blend = np.empty(image.shape, np.uint8)
+    for first in range(0, len(image), _BAND_ROWS):  # All rows at once would take 13 times as much.
+        rows = slice(first, first + _BAND_ROWS)
+        colors = colorize(class_map[rows], palette).astype(np.float32)
+        blend[rows] = np.rint((1 - opacity) * image[rows].astype(np.float32) + opacity * colors)
+    return blend
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -80,6 +84,32 @@ def encode_class_png(class_map: np.ndarray, palette: Sequence[Sequence[int]]) ->
     Raises:
         UserError: A value is outside 0..65535.
     """
+    picture = _to_gray(class_map, len(palette))
+    if picture.mode == "L":
+        picture.putpalette(colorize(np.arange(256)[None], palette).tobytes())
+    return _encode(picture)
+
+
+def encode_id_png(class_map: np.ndarray, num_classes: int) -> bytes:
+    """Encodes a class map as a gray PNG whose pixel values are the class ids.
+
+    Programs that turn an indexed PNG into its colours, such as OpenCV and TensorFlow, read the ids
+    from this one.
+
+    Args:
+        class_map: Class ids and the ignore index, integer `[height, width]`, 0..65535.
+        num_classes: Number of classes. The PNG has 8 bits per pixel if they and the values fit.
+
+    Returns:
+        The bytes of the PNG.
+
+    Raises:
+        UserError: A value is outside 0..65535.
+    """
+    return _encode(_to_gray(class_map, num_classes))
+
+
+def _to_gray(class_map: np.ndarray, num_classes: int) -> Image.Image:
     ids = np.asarray(class_map)
     low, high = (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
     if low < 0 or high > 65535:
@@ -87,11 +117,8 @@ def encode_class_png(class_map: np.ndarray, palette: Sequence[Sequence[int]]) ->
             f"a PNG can hold class ids from 0 to 65535, received {low if low < 0 else high}: "
             "set --ignore_index to a value in that range"
         )
-    if high > 255 or len(palette) > 256:
-        return _encode(Image.fromarray(ids.astype(np.uint16)))
-    picture = Image.fromarray(ids.astype(np.uint8))
-    picture.putpalette(colorize(np.arange(256)[None], palette).tobytes())
-    return _encode(picture)
+    is_deep = high > 255 or num_classes > 256
+    return Image.fromarray(ids.astype(np.uint16 if is_deep else np.uint8))
 
 
 def _encode(picture: Image.Image) -> bytes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,48 +11,58 @@ from etils import epath
 
 from tfseg import files
 from tfseg.config.commands import PredictConfig
-from tfseg.data.images import IMAGE_SUFFIXES, ImageError, decode_image, list_images
+from tfseg.data.images import ImageError, decode_image
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.models import segformer
-from tfseg.report import visualization
+from tfseg.serving import inputs as inputs_lib
+from tfseg.serving import outputs, segmentation
+from tfseg.serving.inputs import ImageInput
 from tfseg.serving.module import ServingModule
 
-_CLASSES_SUFFIX, _OVERLAY_SUFFIX, _RESULT_SUFFIX = "_classes.png", "_overlay.png", ".json"
 _MAX_PRINTED_CLASSES = 4
 
 
 def run_prediction(config: PredictConfig, inputs: Sequence[str]) -> list[dict[str, Any]]:
-    """Segments image files as the served model does, and prints one line per image.
+    """Segments images as the served model does, and prints one line per image.
 
-    For an image `X.jpg`, it writes `X_classes.png` (a palette PNG of class ids), `X_overlay.png`
-    and `X.json` to `output_dir`.
+    For an image `X.jpg`, it writes to `output_dir` what `config.outputs` names: by default
+    `X_classes.png`, `X_overlay.png` and `X.json`. A terminal shows a progress bar.
 
     Args:
-        config: The model, the output folder, and whether to skip unreadable images.
-        inputs: Image files, and folders whose image files (`images.IMAGE_SUFFIXES`) are segmented.
+        config: The model, the output folder, what is written, and whether to skip unreadable
+            images.
+        inputs: Image files, folders and globs, and `-` for standard input; see
+            `inputs.find_inputs`.
 
     Returns:
-        For each image the content of `X.json`: `image`, `height`, `width`, `model`,
-        `mean_confidence`, and `classes` (`id`, `name`, `pixels`, `share`), largest share first.
+        For each image the content of `X.json` without its `segments`: `image`, `height`, `width`,
+        `model`, `mean_confidence`, and `classes` (`id`, `name`, `pixels`, `share`), largest share
+        first.
 
     Raises:
         UserError: An input does not exist or holds no image, two inputs would write the same file,
-            an image is unreadable and `on_bad_example` is `error`, or every image is unreadable.
+            an image is unreadable and `on_bad_example` is `error`, every image is unreadable, or
+            the results of an image cannot be written.
     """
-    prefixes = _plan_outputs(_find_images(inputs), _make_folder(config.output_dir))
+    images = inputs_lib.find_inputs(
+        inputs, recursive=config.recursive, output_dir=config.output_dir
+    )
+    folder = _make_folder(config.output_dir)
+    inputs_lib.check_targets(images, folder, [outputs.SUFFIXES[each] for each in config.outputs])
     model = segformer.load_model(config.model, image_size=config.image_size)
     served = ServingModule(model)
+    shown = outputs.SUFFIXES["overlay" if "overlay" in config.outputs else config.outputs[0]]
     results = []
-    for path, prefix in prefixes.items():
-        image = _read_image(path, config.on_bad_example, model.preprocessing.apply_exif)
-        if image is not None:
-            class_map, mean_confidence = _segment(served, image)
-            result = _describe(path, config.model, class_map, mean_confidence, model.labels)
-            _write_outputs(prefix, image, class_map, result, model.labels, config.overlay_opacity)
-            print(_summarize(result, f"{prefix}{_OVERLAY_SUFFIX}"))
-            results.append(result)
-    _report_skipped(len(prefixes) - len(results), len(prefixes))
+    with _progress_bar(len(images)) as bar:
+        for each in images:
+            image = _read_image(each, config.on_bad_example, model.preprocessing.apply_exif)
+            if image is not None:
+                result = _predict(config, served, model.labels, each, image, folder / each.stem)
+                bar.write(_summarize(result, f"{folder / each.stem}{shown}"))
+                results.append(result)
+            bar.update()
+    _report_skipped(len(images) - len(results), len(images))
     return results
 
 
@@ -68,7 +77,7 @@ def count_classes(class_map: np.ndarray, labels: LabelSpec) -> list[dict[str, An
         For each class that occurs its `id`, `name`, `pixels` and `share` of the image in (0, 1],
         largest share first.
     """
-    pixels = np.bincount(class_map.ravel(), minlength=labels.num_classes)
+    pixels = segmentation.count_pixels(class_map, labels.num_classes)
     order = np.argsort(-pixels, kind="stable")
     return [
         {
@@ -82,27 +91,6 @@ def count_classes(class_map: np.ndarray, labels: LabelSpec) -> list[dict[str, An
     ]
 
 
-def _find_images(inputs: Iterable[str]) -> list[epath.Path]:
-    """Returns the given files and the images in the given folders, without duplicates."""
-    paths = []
-    for name in inputs:
-        path = epath.Path(name)
-        if not path.exists():
-            raise UserError(f"{name}: no such file or folder")
-        paths.extend(_list_folder(path) if path.is_dir() else [path])
-    return list(dict.fromkeys(paths))
-
-
-def _list_folder(folder: epath.Path) -> list[epath.Path]:
-    images = list_images(folder)
-    if not images:
-        raise UserError(
-            f"{folder} holds no image (looked for {', '.join(IMAGE_SUFFIXES)}; folders inside it "
-            "are not searched)"
-        )
-    return images
-
-
 def _make_folder(output_dir: str) -> epath.Path:
     folder = epath.Path(output_dir).expanduser()
     try:
@@ -112,39 +100,59 @@ def _make_folder(output_dir: str) -> epath.Path:
     return folder
 
 
-def _plan_outputs(paths: list[epath.Path], folder: epath.Path) -> dict[epath.Path, epath.Path]:
-    """Returns the path prefix of each image's output files.
+def _progress_bar(num_images: int):
+    """Returns a progress bar with the time that is left, on a terminal only."""
+    from tqdm import tqdm
 
-    Raises:
-        UserError: Two images would write the same file, or one would overwrite an input.
-    """
-    prefixes = {path: folder / path.stem for path in paths}
-    owners = {path.resolve(): f"the input {path} itself" for path in paths}
-    for path, prefix in prefixes.items():
-        for suffix in (_CLASSES_SUFFIX, _OVERLAY_SUFFIX, _RESULT_SUFFIX):
-            target = epath.Path(f"{prefix}{suffix}")
-            owner = owners.setdefault(target.resolve(), f"the output of {path}")
-            if owner != f"the output of {path}":
-                raise UserError(
-                    f"the output of {path} would go to {target}, which is {owner}: rename one of "
-                    "them, or segment them with different values of --output_dir"
-                )
-    return prefixes
+    return tqdm(total=num_images, desc="segmenting", unit="image", disable=None)
 
 
-def _read_image(path: epath.Path, on_bad_example: str, apply_exif: bool) -> np.ndarray | None:
+def _read_image(image: ImageInput, on_bad_example: str, apply_exif: bool) -> np.ndarray | None:
     """Returns uint8 `[height, width, 3]`, or None if the image is unreadable and skipped."""
+    from tqdm import tqdm
+
     try:
-        return decode_image(path.read_bytes(), apply_exif=apply_exif).numpy()
+        return decode_image(image.read(), apply_exif=apply_exif).numpy()
     except (OSError, ImageError) as error:
-        reason = getattr(error, "strerror", None) or error
+        name, reason = files.printable(str(image)), getattr(error, "strerror", None) or error
         if on_bad_example == "skip":
-            print(f"{files.printable(path)}  skipped: {reason}")
+            tqdm.write(f"{name}  skipped: {reason}")
             return None
         raise UserError(
-            f"{files.printable(path)} cannot be read: {reason}; pass --on_bad_example=skip "
-            "to skip such images"
+            f"{name} cannot be read: {reason}; pass --on_bad_example=skip to skip such images"
         ) from error
+
+
+def _predict(
+    config: PredictConfig,
+    served: ServingModule,
+    labels: LabelSpec,
+    name: ImageInput,
+    image: np.ndarray,
+    prefix: epath.Path,
+) -> dict[str, Any]:
+    """Segments an image, writes its results and returns them."""
+    class_map, mean_confidence = _segment(served, image)
+    height, width = class_map.shape
+    result = {
+        "image": str(name),
+        "height": height,
+        "width": width,
+        "model": config.model,
+        "mean_confidence": mean_confidence,
+        "classes": count_classes(class_map, labels),
+    }
+    try:
+        outputs.write_outputs(
+            prefix, config.outputs, image, class_map, result, labels, config.overlay_opacity
+        )
+    except OSError as error:
+        raise UserError(
+            f"cannot write the results of {files.printable(str(name))} to "
+            f"{files.printable(prefix.parent)} ({error.strerror or error}): free some disk space, "
+            "or choose another --output_dir; the images before it are complete"
+        ) from error
+    return result
 
 
 def _segment(served: ServingModule, image: np.ndarray) -> tuple[np.ndarray, float]:
@@ -153,46 +161,13 @@ def _segment(served: ServingModule, image: np.ndarray) -> tuple[np.ndarray, floa
     return prediction["class_map"][0].numpy(), float(tf.reduce_mean(prediction["confidence"]))
 
 
-def _describe(
-    path: epath.Path, model: str, class_map: np.ndarray, mean_confidence: float, labels: LabelSpec
-) -> dict[str, Any]:
-    """Returns the content of an image's JSON file."""
-    height, width = class_map.shape
-    return {
-        "image": str(path),
-        "height": height,
-        "width": width,
-        "model": model,
-        "mean_confidence": mean_confidence,
-        "classes": count_classes(class_map, labels),
-    }
-
-
-def _write_outputs(
-    prefix: epath.Path,
-    image: np.ndarray,
-    class_map: np.ndarray,
-    result: dict[str, Any],
-    labels: LabelSpec,
-    opacity: float,
-) -> None:
-    overlay = visualization.overlay(image, class_map, labels.palette, opacity)
-    contents = {
-        _CLASSES_SUFFIX: visualization.encode_class_png(class_map, labels.palette),
-        _OVERLAY_SUFFIX: visualization.encode_png(overlay),
-        _RESULT_SUFFIX: json.dumps(result, indent=2) + "\n",
-    }
-    for suffix, content in contents.items():
-        files.write_atomically(f"{prefix}{suffix}", content)
-
-
-def _summarize(result: dict[str, Any], overlay_path: str) -> str:
+def _summarize(result: dict[str, Any], written: str) -> str:
     classes = result["classes"]
     shares = [f"{entry['name']} {entry['share']:.1%}" for entry in classes[:_MAX_PRINTED_CLASSES]]
     more = len(classes) - len(shares)
     return (
         f"{files.printable(result['image'])}  {result['width']}x{result['height']}  "
-        f"{', '.join(shares)}{f', {more} more' if more else ''}  -> {files.printable(overlay_path)}"
+        f"{', '.join(shares)}{f', {more} more' if more else ''}  -> {files.printable(written)}"
     )
 
 
