@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfseg.data.labels import NO_VALUE, LabelSpec, default_palette
+from tfseg.data.labels import NO_VALUE, LabelSpec
 
 
 def test_class_ids_follow_the_order_of_names():
@@ -47,10 +47,3 @@ def test_contradictions_are_refused(arguments, message):
 def test_ignore_index_may_be_any_value_that_is_no_class_id(ignore_index):
     labels = LabelSpec(("a", "b"), ignore_index=ignore_index)
     assert labels.lookup_table()[-1] == ignore_index
-
-
-@pytest.mark.parametrize("num_classes", [1, 3, 19, 150])
-def test_default_palette_has_distinct_colours(num_classes):
-    palette = default_palette(num_classes)
-    assert len(set(palette)) == num_classes
-    assert 0 <= np.min(palette) <= np.max(palette) <= 255

@@ -9,6 +9,7 @@ from transformers import SegformerConfig
 
 from tests import hosts
 from tfseg import network
+from tfseg.data import class_names
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
 from tfseg.models import checkpoint, segformer
@@ -66,6 +67,12 @@ def test_labels_survive_the_config():
     checkpoint.set_labels(config, labels)
     read = checkpoint.read_labels(SegformerConfig.from_dict(json.loads(config.to_json_string())))
     assert read == labels
+
+
+def test_a_checkpoint_without_colours_has_those_of_its_data_set():
+    names = [name for name, _, _ in class_names.CITYSCAPES]
+    config = SegformerConfig(id2label=dict(enumerate(names)))
+    assert checkpoint.read_labels(config).palette[:2] == ((128, 64, 128), (244, 35, 232))
 
 
 def test_an_ignore_index_that_is_a_class_id_does_not_keep_a_checkpoint_from_loading():

@@ -1,5 +1,7 @@
 """Which run a folder belongs to, and the files that describe it."""
 
+import dataclasses
+
 import pytest
 import tensorflow as tf
 
@@ -61,6 +63,20 @@ def test_a_run_of_other_classes_is_refused(tmp_path):
     config = start_run(tmp_path)
     with pytest.raises(UserError, match="class names or the mask values"):
         run_directory.check_model_dir(config, LabelSpec(("road", "sky")))
+
+
+def test_a_run_of_the_same_classes_in_other_colours_is_taken_up(tmp_path):
+    config = start_run(tmp_path)
+    recolored = dataclasses.replace(LABELS, palette=((1, 2, 3), (4, 5, 6)))
+    assert run_directory.check_model_dir(config, recolored) == tmp_path
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"names": ["sky", "road"]}'])
+def test_a_run_of_unreadable_classes_is_refused(tmp_path, content):
+    config = start_run(tmp_path)
+    (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(UserError, match="class names or the mask values"):
+        run_directory.check_model_dir(config, LABELS)
 
 
 def corrected(tmp_path):

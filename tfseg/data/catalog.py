@@ -97,6 +97,7 @@ _NAMED = {
         labels=LabelSpec(
             class_names.SCENE_PARSE_OBJECTS,
             tuple(range(1, 1 + len(class_names.SCENE_PARSE_OBJECTS))),
+            tuple(dict(class_names.ADE20K)[name] for name in class_names.SCENE_PARSE_OBJECTS),
             void_values=(0,),
         ),
         eval_split="test",  # TFDS's name for the 2,000 images of the validation set

@@ -14,7 +14,8 @@ from etils import epath
 
 from tfseg import network
 from tfseg.data import remembered
-from tfseg.data.labels import DEFAULT_IGNORE_INDEX, LabelSpec, color_value, default_palette
+from tfseg.data.labels import DEFAULT_IGNORE_INDEX, LabelSpec, color_value
+from tfseg.data.palettes import choose_palette
 from tfseg.errors import UserError, nearest_name
 
 _VALUES, _VALUES_VERSION = "mask_values", "1"
@@ -181,15 +182,14 @@ def _merge(
 ) -> LabelSpec:
     used = [name for name in labels.names if name in class_of.values()]
     names = tuple(dict.fromkeys([*used, *class_of.values()]))
-    palette = dict(zip(labels.names, labels.palette, strict=True))
-    colors = default_palette(len(names))
+    colors = dict(zip(labels.names, labels.palette, strict=True))
     first = {name: raw for raw, name in reversed(class_of.items())}
     try:
         return dataclasses.replace(
             labels,
             names=names,
             raw_values=tuple(first[name] for name in names),
-            palette=tuple(palette.get(name, colors[index]) for index, name in enumerate(names)),
+            palette=choose_palette(names, colors),
             void_values=tuple(sorted({*labels.void_values, *void_values})),
             merged_values=tuple(
                 (raw, names.index(name)) for raw, name in class_of.items() if raw != first[name]

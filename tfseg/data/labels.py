@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import dataclasses
 import json
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfseg.config.defaults import DEFAULT_IGNORE_INDEX
+from tfseg.data.palettes import choose_palette
 
 NO_VALUE = -1  # the raw value of pixels of which no list of segments tells the class
 
@@ -24,7 +24,7 @@ class LabelSpec:
     Attributes:
         names: Class names; the position is the class id.
         raw_values: The value of each class in the mask files; by default its class id.
-        palette: The RGB colour of each class, 0..255; by default `default_palette`.
+        palette: The RGB colour of each class, 0..255; by default `choose_palette`.
         ignore_index: The value of void pixels after mapping; it must not be a class id.
         strict: Whether a raw value that is neither a class nor void is an error.
         void_values: Raw values that are void by intent, besides `ignore_index`: 0 if labels are
@@ -55,7 +55,7 @@ class LabelSpec:
         if not self.raw_values:
             object.__setattr__(self, "raw_values", tuple(range(len(self.names))))
         if not self.palette:
-            object.__setattr__(self, "palette", default_palette(len(self.names)))
+            object.__setattr__(self, "palette", choose_palette(self.names))
         self._check_lengths()
         if 0 <= self.ignore_index < self.num_classes:
             raise ValueError(
@@ -159,19 +159,3 @@ def color_value(red: int, green: int, blue: int) -> int:
     https://cocodataset.org/#format-results
     """
     return red + 256 * green + 65_536 * blue
-
-
-def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Returns distinct RGB colours, 0..255, for any number of classes.
-
-    The hue advances by the golden ratio, so neighbouring class ids are about 222 degrees apart.
-    Three brightness levels alternate.
-    """
-    golden_ratio = 0.618033988749895
-    colors = []
-    for class_id in range(num_classes):
-        hue = (0.03 + class_id * golden_ratio) % 1.0
-        value = (0.95, 0.7, 0.85)[class_id % 3]
-        rgb = colorsys.hsv_to_rgb(hue, 0.75, value)
-        colors.append(tuple(round(255 * channel) for channel in rgb))
-    return tuple(colors)

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from tfseg.data.palettes import VOID_COLOR
 from tfseg.errors import UserError
 
-# The colour of void in the Pascal VOC devkit. Unlike black, no class of a common palette has it.
-VOID_COLOR = (224, 224, 192)
 _BAND_ROWS = 256
 
 

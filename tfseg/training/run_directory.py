@@ -106,9 +106,17 @@ def _changes(model_dir: epath.Path, config: TrainConfig, labels: LabelSpec) -> l
         texts[name] = path.read_text()
     recorded = serialization.train_config_from_json(texts["config.json"])
     changes = serialization.changed_fields(recorded, config)
-    if texts["labels.json"] != labels.to_json():
+    if _without_colors(texts["labels.json"]) != _without_colors(labels.to_json()):
         changes.append("the class names or the mask values that stand for them")
     return changes
+
+
+def _without_colors(labels_text: str) -> dict | None:
+    """Returns the classes that `LabelSpec.to_json` wrote, which mean the same in other colours."""
+    try:
+        return {key: value for key, value in json.loads(labels_text).items() if key != "palette"}
+    except (ValueError, AttributeError):  # Somebody else wrote the file.
+        return None
 
 
 def _taken(model_dir: epath.Path, what: str) -> UserError:
