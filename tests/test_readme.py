@@ -10,7 +10,14 @@ import pytest
 from absl import flags
 
 from tfseg import cli
-from tfseg.config import DoctorConfig, EvalConfig, ExportConfig, PredictConfig, TrainConfig
+from tfseg.config import (
+    DoctorConfig,
+    EvalConfig,
+    ExportConfig,
+    PredictConfig,
+    PushConfig,
+    TrainConfig,
+)
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -20,6 +27,7 @@ ENTRIES = {
     "eval": (cli.define_eval_flags, EvalConfig),
     "predict": (cli.define_predict_flags, PredictConfig),
     "export": (cli.define_export_flags, ExportConfig),
+    "push": (cli.define_push_flags, PushConfig),
 }
 
 

@@ -11,8 +11,10 @@ from tfseg.config import (
     DataConfig,
     EvalRunConfig,
     ExportConfig,
+    HubConfig,
     ModelConfig,
     PredictConfig,
+    PushConfig,
     RunConfig,
     TrainDataConfig,
     TrainingConfig,
@@ -25,10 +27,12 @@ SECTIONS = {
         "model": ModelConfig,
         "training": TrainingConfig,
         "run": RunConfig,
+        "hub": HubConfig,
     },
     "eval": {"run": EvalRunConfig, "data": DataConfig},
     "predict": {"prediction": PredictConfig},
     "export": {"export": ExportConfig},
+    "push": {"push": PushConfig},
 }
 
 

@@ -42,6 +42,7 @@ def test_a_run_leaves_what_the_readme_lists(boxes_run):
     assert {path.name for path in model_dir.iterdir()} == expected
     assert {path.name for path in (model_dir / "best").iterdir()} == {
         "config.json", "model.safetensors", "preprocessor_config.json", "README.md",
+        "predictions.png",
     }  # fmt: skip
     assert {path.name for path in (model_dir / "report").iterdir()} == {
         "index.html", "curves.png", "predictions.png", "confusion_matrix.png",

@@ -1,6 +1,6 @@
 """The room of configuration: every flag's meaning, default and checks, and configurations as files.
 
-Its door: the configurations of the five commands and the sections that they consist of.
+Its door: the configurations of the six commands and the sections that they consist of.
 """
 
 from tfseg import lazy_door
@@ -12,6 +12,7 @@ __getattr__ = lazy_door(
     ModelConfig="sections",
     TrainingConfig="training_sections",
     RunConfig="training_sections",
+    HubConfig="hub_section",
     TrainConfig="commands",
     DoctorRunConfig="commands",
     DoctorConfig="commands",
@@ -19,4 +20,5 @@ __getattr__ = lazy_door(
     EvalConfig="commands",
     PredictConfig="commands",
     ExportConfig="commands",
+    PushConfig="commands",
 )

@@ -1,10 +1,11 @@
-"""The configurations of the five commands: train, doctor, eval, predict and export."""
+"""The configurations of the six commands: train, doctor, eval, predict, export and push."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from tfseg.config.defaults import EVAL_BATCH_SIZE, SIZE_MULTIPLE, TRAIN_BATCH_SIZE
+from tfseg.config.hub_section import HubConfig
 from tfseg.config.sections import DataConfig, ModelConfig
 from tfseg.config.train_data_section import TrainDataConfig
 from tfseg.config.training_sections import RunConfig, TrainingConfig
@@ -20,6 +21,7 @@ class TrainConfig:
     model: ModelConfig = dataclasses.field(default=ModelConfig())
     training: TrainingConfig = dataclasses.field(default=TrainingConfig())
     run: RunConfig = dataclasses.field(default=RunConfig())
+    hub: HubConfig = dataclasses.field(default=HubConfig())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,3 +131,24 @@ class ExportConfig:
     def __post_init__(self):
         check_fields(self)
         check_size("image_size", self.image_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class PushConfig:
+    """Everything that `python -m tfseg.push` needs."""
+
+    model_dir: str | None = option(
+        None, "folder of a run, whose best weights are uploaded", required=True
+    )
+    hub_model_id: str | None = option(
+        None,
+        "repository to upload to, as name or owner/name; it is created if it is missing",
+        default_text="the run's own, or the name of --model_dir under the account that is "
+        "logged in",
+    )
+    hub_private: bool = option(
+        False, "create the repository as a private one; a public one is refused"
+    )
+
+    def __post_init__(self):
+        check_fields(self)
