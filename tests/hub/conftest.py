@@ -1,22 +1,12 @@
-"""A Hub on this machine, and a folder of a run to upload."""
+"""A folder of a run to upload."""
 
 import pytest
 
-from tests.hub.hub_server import HubServer
 from tfseg.config import DataConfig, ModelConfig, TrainConfig, serialization
 from tfseg.data.labels import LabelSpec
 from tfseg.hub import run_card
 
 NAMES = ("sky", "road")
-
-
-@pytest.fixture
-def hub_server(monkeypatch, tmp_path):
-    """A running Hub that this process is logged in to."""
-    server = HubServer(tmp_path / "hub")
-    server.use(monkeypatch, tmp_path / "cache")
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import hashlib
 import http.server
 import json
 import re
+import sys
 import threading
 from urllib.parse import urlsplit
 
@@ -22,6 +23,20 @@ OWNER = "anna"
 # A signed address as the Hub gives it out for an upload; whoever knows it can upload.
 SIGNATURE = "X-Amz-Signature=5ec7e7"
 LFS_FILES = (".safetensors", ".png")
+
+
+def files_of(folder):
+    """Name -> bytes of all files in a folder."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def assert_hidden(shown, folder):
+    """Neither what a program printed nor a file of a folder holds the token or a signed address."""
+    for secret in (TOKEN, SIGNATURE):
+        assert secret not in shown
+        for name, content in files_of(folder).items():
+            assert secret.encode() not in content, name
 
 
 class Refusal(Exception):
@@ -57,6 +72,11 @@ class HubServer(http.server.ThreadingHTTPServer):
         self.gate.set()
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
+    def handle_error(self, request, client_address):
+        """Says nothing of a client that has given up."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     def close(self):
         self.gate.set()
         self.shutdown()
@@ -71,12 +91,7 @@ class HubServer(http.server.ThreadingHTTPServer):
 
     def stored(self, repo_id):
         """Name -> bytes of the files of a repository."""
-        root = self.folder / repo_id
-        return {
-            str(path.relative_to(root)): path.read_bytes()
-            for path in root.rglob("*")
-            if path.is_file()
-        }
+        return files_of(self.folder / repo_id)
 
 
 class _Handler(hosts.ModelHubHandler):

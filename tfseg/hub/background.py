@@ -112,7 +112,8 @@ class Uploads:
             return
         self._idle.clear()
         # A daemon, so that a connection that hangs does not keep the program from ending.
-        threading.Thread(target=self._run, args=(self._running,), daemon=True).start()
+        job = (self._running,)
+        threading.Thread(target=self._run, args=job, name="tfseg upload", daemon=True).start()
 
     def _run(self, job: _Job) -> None:
         try:
