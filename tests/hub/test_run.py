@@ -1,6 +1,7 @@
 """`tfseg.push` against a Hub on this machine: what it stores, what it refuses, what it hides."""
 
 import http.server
+import logging
 import threading
 import traceback
 
@@ -185,6 +186,25 @@ def test_a_hub_that_stays_busy_is_given_up(hub_server, model_dir):
     assert len(hub_server.refusals["create"]) == 2
 
 
+@pytest.fixture
+def _no_waiting(monkeypatch):
+    monkeypatch.setattr(connection.time, "sleep", lambda seconds: None)
+
+
+@pytest.mark.usefixtures("_no_waiting")
+def test_a_repeated_large_file_does_not_tell_its_signed_address(hub_server, model_dir, caplog):
+    """huggingface_hub itself repeats it, and logs the address as a warning."""
+    logger = logging.getLogger("huggingface_hub")
+    logger.addHandler(caplog.handler)
+    level = logger.level
+    hub_server.refusals["PUT"] = [Refusal(503)]
+    push(model_dir)
+    logger.removeHandler(caplog.handler)
+    assert hub_server.refusals["PUT"] == []
+    assert SIGNATURE not in caplog.text
+    assert logger.level == level
+
+
 def test_a_refused_large_file_does_not_tell_its_signed_address(hub_server, model_dir, capfd):
     hub_server.refusals["PUT"] = [Refusal(403, "signature has expired")] * 3
     with pytest.raises(UserError, match=r"\(403\)") as raised:
@@ -193,11 +213,6 @@ def test_a_refused_large_file_does_not_tell_its_signed_address(hub_server, model
     with pytest.raises(UserError, match=r"418 teapot") as also_raised:
         push(model_dir)
     assert SIGNATURE not in f"{raised.value}{also_raised.value}" + "".join(capfd.readouterr())
-
-
-@pytest.fixture
-def _no_waiting(monkeypatch):
-    monkeypatch.setattr(connection.time, "sleep", lambda seconds: None)
 
 
 @pytest.mark.usefixtures("_no_waiting")
