@@ -259,3 +259,10 @@ def test_a_date_says_how_long_to_wait():
     answer.headers["Retry-After"] = "Wed, 21 Oct 2015 07:28:00 GMT"
     error = requests.HTTPError(response=answer)
     assert failures.seconds_to_wait(error) == 0
+
+
+def test_an_error_around_another_one_tells_both():
+    """As huggingface_hub raises it when a large file cannot be read."""
+    error = RuntimeError("Error while uploading 'model.safetensors' to the Hub.")
+    error.__cause__ = FileNotFoundError("no such file")
+    assert failures.describe(error, REPO) == f"{error} FileNotFoundError: no such file"

@@ -86,12 +86,12 @@ def describe(error: BaseException, repo_id: str) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Returns the request's own error; huggingface_hub wraps it when a large file fails."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, requests.RequestException):
-            return cause
-        cause = cause.__cause__
+    """Returns the error that came first; huggingface_hub wraps it when a large file fails.
+
+    Of a request it is the one that holds the words of the server.
+    """
+    while not isinstance(error, requests.RequestException) and error.__cause__ is not None:
+        error = error.__cause__
     return error
 
 

@@ -10,7 +10,6 @@ import huggingface_hub
 from etils import epath
 from huggingface_hub import constants, utils
 
-from tfseg import files
 from tfseg.errors import UserError
 from tfseg.hub import connection
 from tfseg.hub.model_card import name_repository
@@ -119,7 +118,6 @@ def _upload_once(folder: Path, repository: Repository, message: str) -> Reposito
     operations = [
         huggingface_hub.CommitOperationAdd(path.relative_to(folder).as_posix(), path)
         for path in paths
-        if not files.is_temporary(path)
     ]
     # One by one they stay in this thread, whose session has the time limit.
     for operation in operations:
