@@ -70,8 +70,8 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
         strategy: The devices to train on; by default TensorFlow's default strategy, one device.
 
     Raises:
-        UserError: The input is bad. Nothing was written here; with `push_to_hub` an empty repository
-            may have been created on the Hub.
+        UserError: The input is bad. Nothing was written here; with `push_to_hub` an empty
+            repository may have been created on the Hub.
     """
     strategy = strategy or tf.distribute.get_strategy()
     strategies.check_training(config.training, strategy)
