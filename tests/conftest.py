@@ -170,3 +170,14 @@ def local_hub(monkeypatch, tmp_path):
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def hub_server(monkeypatch, tmp_path):
+    """A Hub on this machine that takes uploads, to which this process is logged in."""
+    from tests.hub.hub_server import HubServer
+
+    server = HubServer(tmp_path / "hub")
+    server.use(monkeypatch, tmp_path / "cache")
+    yield server
+    server.close()

@@ -16,6 +16,7 @@ from tfseg.config import (
     EvalConfig,
     ExportConfig,
     PredictConfig,
+    PushConfig,
     TrainConfig,
 )
 
@@ -28,6 +29,7 @@ ENTRIES = {
     "predict": (cli.define_predict_flags, PredictConfig),
     "export": (cli.define_export_flags, ExportConfig),
     "demo": (cli.define_demo_flags, DemoConfig),
+    "push": (cli.define_push_flags, PushConfig),
 }
 
 

@@ -31,7 +31,7 @@ def replacing(path: epath.PathLike) -> Iterator[epath.Path]:
     """
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tfseg-tmp"
+    temporary = temporary_beside(path)
     try:
         yield temporary
         if path.is_dir():
@@ -44,6 +44,17 @@ def replacing(path: epath.PathLike) -> Iterator[epath.Path]:
         raise
     if is_local(path):
         _flush_one(path.parent)
+
+
+def temporary_beside(path: epath.PathLike) -> epath.Path:
+    """Returns a new name beside `path`, by which `remove_leftovers` knows it again."""
+    path = epath.Path(path)
+    return path.parent / f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tfseg-tmp"
+
+
+def is_temporary(path: epath.PathLike) -> bool:
+    """Whether a path has a name of `temporary_beside`."""
+    return _TEMPORARY_NAME.fullmatch(epath.Path(path).name) is not None
 
 
 def write_atomically(path: epath.PathLike, content: bytes | str) -> None:
@@ -61,7 +72,7 @@ def remove_leftovers(folder: epath.PathLike) -> None:
     """
     folder = epath.Path(folder)
     for path in folder.iterdir() if folder.is_dir() else ():
-        if _TEMPORARY_NAME.fullmatch(path.name):
+        if is_temporary(path):
             _remove(path)
 
 

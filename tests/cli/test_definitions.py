@@ -11,7 +11,9 @@ from tfseg.config import (
     DoctorConfig,
     EvalConfig,
     ExportConfig,
+    HubConfig,
     PredictConfig,
+    PushConfig,
     TrainConfig,
     TrainingConfig,
     serialization,
@@ -25,6 +27,7 @@ DEFINERS = {
     PredictConfig: cli.define_predict_flags,
     ExportConfig: cli.define_export_flags,
     DemoConfig: cli.define_demo_flags,
+    PushConfig: cli.define_push_flags,
 }
 REQUIRED = {
     EvalConfig: ["--model=m"],
@@ -78,6 +81,12 @@ def test_a_missing_required_flag_is_named(config_class):
         parse(config_class)
 
 
+def test_a_push_needs_a_run_and_nothing_else():
+    with pytest.raises(UserError, match="--model_dir is required"):
+        parse(PushConfig)
+    assert parse(PushConfig, "--model_dir=runs/x") == PushConfig(model_dir="runs/x")
+
+
 def test_values_of_every_kind():
     config = parse(
         TrainConfig,
@@ -129,6 +138,13 @@ def test_flagfile_repeats_the_run(tmp_path):
     file.write_text(serialization.flagfile_text(config, "python -m tfseg.train --flagfile=..."))
     assert parse(TrainConfig, f"--flagfile={file}") == config
     assert "--model_dir" not in file.read_text().split("\n", 1)[1]
+
+
+def test_a_repetition_does_not_replace_what_the_run_has_uploaded(tmp_path):
+    config = TrainConfig(hub=HubConfig(push_to_hub=True, hub_model_id="anna/x", hub_private=True))
+    file = tmp_path / "train.flags"
+    file.write_text(serialization.flagfile_text(config, "python -m tfseg.train --flagfile=..."))
+    assert parse(TrainConfig, f"--flagfile={file}") == TrainConfig()
 
 
 def test_a_later_flag_wins_over_the_flagfile(tmp_path):

@@ -15,6 +15,7 @@ import pytest
         ("eval", [], ["--model is required"]),
         ("export", ["--model=m"], ["--export_dir is required"]),
         ("predict", ["--model=m"], ["image"]),
+        ("push", ["--model_dir=nowhere"], ["--model_dir=nowhere has no config.json"]),
     ],
 )
 def test_mistakes_end_in_one_line_and_exit_code_1(run_entry, name, arguments, words):
@@ -46,6 +47,7 @@ except SystemExit as exit:
         ("eval", []),
         ("predict", ["--model=m"]),
         ("export", ["--model=m"]),
+        ("push", []),
     ],
 )
 def test_tensorflow_loads_only_after_the_flags_are_checked(run_code, name, arguments):

@@ -12,8 +12,10 @@ from tfseg.config import (
     DemoConfig,
     EvalRunConfig,
     ExportConfig,
+    HubConfig,
     ModelConfig,
     PredictConfig,
+    PushConfig,
     RunConfig,
     TrainDataConfig,
     TrainingConfig,
@@ -26,11 +28,13 @@ SECTIONS = {
         "model": ModelConfig,
         "training": TrainingConfig,
         "run": RunConfig,
+        "hub": HubConfig,
     },
     "eval": {"run": EvalRunConfig, "data": DataConfig},
     "predict": {"prediction": PredictConfig},
     "export": {"export": ExportConfig},
     "demo": {"demo": DemoConfig},
+    "push": {"push": PushConfig},
 }
 
 

@@ -12,8 +12,10 @@ from tfseg.config import (
     DoctorRunConfig,
     EvalRunConfig,
     ExportConfig,
+    HubConfig,
     ModelConfig,
     PredictConfig,
+    PushConfig,
     RunConfig,
     TrainConfig,
     TrainDataConfig,
@@ -23,11 +25,20 @@ from tfseg.data.catalog import get_dataset_spec
 from tfseg.errors import UserError
 from tfseg.training.resolution import resolve_config
 
-SECTIONS = (DataConfig, TrainDataConfig, ModelConfig, TrainingConfig, RunConfig)
+SECTIONS = (DataConfig, TrainDataConfig, ModelConfig, TrainingConfig, RunConfig, HubConfig)
 
 
 @pytest.mark.parametrize(
-    "section", [*SECTIONS, DoctorRunConfig, EvalRunConfig, PredictConfig, ExportConfig, DemoConfig]
+    "section",
+    [
+        *SECTIONS,
+        DoctorRunConfig,
+        EvalRunConfig,
+        PredictConfig,
+        ExportConfig,
+        DemoConfig,
+        PushConfig,
+    ],  # fmt: skip
 )
 def test_every_field_states_its_help_and_its_default(section):
     """A default of None or () means nothing to a reader, so these fields say what happens."""
@@ -121,6 +132,10 @@ def test_sections_share_no_field_name():
         (TrainingConfig, {"lr_boundaries": (5,)}, ("--lr_schedule=piecewise", "polynomial")),
         (TrainingConfig, {"weight_decay": math.nan}, ("--weight_decay", "at least 0.0", "nan")),
         (RunConfig, {"eval_every": 0}, ("--eval_every", "at least 1", "0")),
+        (HubConfig, {"hub_strategy": "save"}, ("--hub_strategy=save", "'every_save'", "end")),
+        (HubConfig, {"hub_model_id": "x"}, ("--hub_model_id", "add --push_to_hub", "tfseg.push")),
+        (HubConfig, {"hub_private": True}, ("--hub_private", "add --push_to_hub")),
+        (HubConfig, {"hub_strategy": "every_save"}, ("--hub_strategy", "add --push_to_hub")),
         (RunConfig, {"profile_steps": (5,)}, ("--profile_steps=5 ", "first,last")),
         (RunConfig, {"profile_steps": (5, 4)}, ("--profile_steps=5,4 ", "first,last", "10,20")),
         (RunConfig, {"profile_steps": (1, 2, 3)}, ("--profile_steps=1,2,3 ", "first,last")),

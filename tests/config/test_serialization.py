@@ -6,6 +6,7 @@ import pytest
 
 from tfseg.config import (
     DataConfig,
+    HubConfig,
     RunConfig,
     TrainConfig,
     TrainDataConfig,
@@ -46,6 +47,12 @@ def test_damaged_json_is_a_user_error(damage):
         serialization.train_config_from_json(damage(serialization.to_json(TrainConfig())))
 
 
+def test_a_run_from_before_the_hub_is_read():
+    values = json.loads(serialization.to_json(TrainConfig()))
+    del values["hub"]
+    assert serialization.train_config_from_json(json.dumps(values)) == TrainConfig()
+
+
 def test_json_is_plain():
     assert json.loads(serialization.to_json(TrainConfig()))["data"]["dataset"] == "shapes"
 
@@ -55,5 +62,6 @@ def test_changed_fields_names_what_a_resumed_run_must_not_change():
     new = TrainConfig(
         training=TrainingConfig(learning_rate=0.01, eval_batch_size=3),
         run=RunConfig(keep_checkpoints=7, model_dir="elsewhere", profile_steps=(2, 3)),
+        hub=HubConfig(push_to_hub=True, hub_model_id="x", hub_strategy="every_save"),
     )
     assert serialization.changed_fields(old, new) == ["--learning_rate=none, now 0.01"]

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 
 from tests.conftest import NUM_EVAL_BOXES, make_boxes_config
 from tests.hosts import find_free_ports
-from tfseg.config import TrainDataConfig, serialization
+from tfseg.config import HubConfig, TrainDataConfig, serialization
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -41,7 +41,7 @@ class Launcher:
     weights: str
     folder: Path
 
-    def write_config(self, name, strategy, *, run=None, **training):
+    def write_config(self, name, strategy, *, run=None, hub=None, **training):
         """Writes the configuration of a training whose model_dir is `<folder>/<name>`."""
         config = make_boxes_config(
             self.boxes_dir, self.weights, self.folder / name, **{**SETTINGS, **training}
@@ -51,6 +51,7 @@ class Launcher:
             config,
             train_data=TrainDataConfig(augmentation="standard", random_scale=(0.8, 1.2)),
             run=dataclasses.replace(config.run, **settings),
+            hub=hub or HubConfig(),
         )
         path = self.folder / f"{name}.json"
         path.write_text(serialization.to_json(config))
@@ -190,10 +191,16 @@ def test_two_processes_train_as_one(launcher, one_device, precision, tolerances)
 
 
 @pytest.mark.slow
-def test_the_chief_alone_writes_and_others_can_go_on(launcher, one_device):
+def test_the_chief_alone_writes_and_others_can_go_on(launcher, one_device, hub_server, monkeypatch):
     """The SavedModel of two processes serves, and one device resumes what they began."""
-    processes = launcher.start_workers("written", run={"export": True})
+    monkeypatch.setenv("HF_ENDPOINT", hub_server.url)
+    hub = HubConfig(push_to_hub=True, hub_strategy="every_save")
+    processes = launcher.start_workers("written", run={"export": True}, hub=hub)
     chief, other = finish(processes)
+    assert "uploaded to" in chief
+    assert "Hub" not in other
+    assert hub_server.commits[-1].startswith("Best weights")
+    assert hub_server.commits == list(dict.fromkeys(hub_server.commits))
     assert int(chief.splitlines()[-1].split()[0]) > 10
     assert other.splitlines()[-1] == "0 changes in the model_dir"
     model_dir = launcher.folder / "written"

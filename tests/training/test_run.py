@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import logging
 import os
 import re
 import shutil
@@ -14,10 +15,13 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from huggingface_hub import ModelCard
 from safetensors.numpy import load_file
 
 from tests.conftest import BOX_NAMES, NUM_EVAL_BOXES, make_boxes_config
 from tests.data.exif_files import exif_segment, with_segments
+from tests.hub.hub_server import OWNER, Refusal, assert_hidden, files_of
+from tfseg.config import HubConfig
 from tfseg.data import pipeline
 from tfseg.errors import UserError
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
@@ -42,6 +46,7 @@ def test_a_run_leaves_what_the_readme_lists(boxes_run):
     assert {path.name for path in model_dir.iterdir()} == expected
     assert {path.name for path in (model_dir / "best").iterdir()} == {
         "config.json", "model.safetensors", "preprocessor_config.json", "README.md",
+        "predictions.png",
     }  # fmt: skip
     assert {path.name for path in (model_dir / "report").iterdir()} == {
         "index.html", "curves.png", "predictions.png", "confusion_matrix.png",
@@ -334,3 +339,48 @@ def test_a_run_takes_photographs_as_they_are_stored_if_told_so(
             example = next(iter(split.examples))
             assert example["image"].shape == (*size, 3)
             assert example["mask"].shape == size
+
+
+@pytest.fixture
+def ended(boxes_run, tmp_path):
+    """A copy of a finished training, which the same command ends again without an epoch."""
+    model_dir, config, _ = boxes_run
+    shutil.copytree(model_dir, tmp_path / "boxes.b0")
+    run = dataclasses.replace(config.run, model_dir=str(tmp_path / "boxes.b0"))
+    return tmp_path / "boxes.b0", dataclasses.replace(config, run=run)
+
+
+def pushing(config, **options):
+    return dataclasses.replace(config, hub=HubConfig(push_to_hub=True, **options))
+
+
+def test_the_end_of_a_training_uploads_its_best_weights(ended, hub_server, capfd, caplog):
+    caplog.set_level(logging.INFO, "tfseg")
+    model_dir, config = ended
+    figures = run_training(pushing(config, hub_private=True))
+    repo_id = f"{OWNER}/boxes.b0"
+    expected = files_of(model_dir / "best")
+    expected["README.md"] = expected["README.md"].replace(b"OWNER/NAME", repo_id.encode())
+    assert hub_server.stored(repo_id) == expected
+    assert hub_server.is_private == {repo_id: True}
+    card = ModelCard(expected["README.md"].decode())
+    assert card.data.eval_results[0].metric_value == pytest.approx(figures["mean_iou"])
+    assert "![Images, masks and predictions](predictions.png)" in card.text
+    assert expected["predictions.png"] == (model_dir / "report" / "predictions.png").read_bytes()
+    assert json.loads((model_dir / "config.json").read_text())["hub"]["hub_model_id"] == repo_id
+    shown = caplog.text + "".join(capfd.readouterr())
+    assert f"uploaded to {hub_server.url}/{repo_id}" in shown
+    assert_hidden(shown, model_dir)
+    model = segformer.load_model(repo_id)
+    assert model.labels.names == ("floor", "box", "light")
+
+
+@pytest.mark.slow
+def test_a_hub_that_fails_at_the_end_leaves_the_training_as_it_is(ended, hub_server, caplog):
+    model_dir, config = ended
+    hub_server.refusals["commit"] = [Refusal(401)]
+    figures = run_training(pushing(config))
+    assert figures["mean_iou"] > 0
+    (line,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert line.endswith(f"upload with: python -m tfseg.push --model_dir={model_dir}")
+    assert "wrong or has expired" in line

@@ -13,6 +13,7 @@ __getattr__ = lazy_door(
     define_predict_flags="definitions",
     define_export_flags="definitions",
     define_demo_flags="definitions",
+    define_push_flags="definitions",
     config_from_flags="definitions",
     run="entry_point",
 )

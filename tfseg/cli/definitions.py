@@ -11,7 +11,14 @@ from typing import Any
 from absl import flags
 
 from tfseg.cli import parsers
-from tfseg.config import commands, sections, train_data_section, training_sections, validation
+from tfseg.config import (
+    commands,
+    hub_section,
+    sections,
+    train_data_section,
+    training_sections,
+    validation,
+)
 
 # absl groups flags by the name of the module that defines them; here the section takes its place.
 HEADINGS = {
@@ -20,11 +27,13 @@ HEADINGS = {
     sections.ModelConfig: "model",
     training_sections.TrainingConfig: "training",
     training_sections.RunConfig: "run",
+    hub_section.HubConfig: "hub",
     commands.DoctorRunConfig: "run",
     commands.EvalRunConfig: "run",
     commands.PredictConfig: "prediction",
     commands.ExportConfig: "export",
     commands.DemoConfig: "demo",
+    commands.PushConfig: "push",
 }
 
 
@@ -56,6 +65,11 @@ def define_export_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 def define_demo_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines one flag for each field of `DemoConfig`."""
     _define(commands.DemoConfig, flag_values)
+
+
+def define_push_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one flag for each field of `PushConfig`."""
+    _define(commands.PushConfig, flag_values)
 
 
 def config_from_flags(config_class: type, flag_values: flags.FlagValues = flags.FLAGS) -> Any:

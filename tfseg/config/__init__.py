@@ -12,6 +12,7 @@ __getattr__ = lazy_door(
     ModelConfig="sections",
     TrainingConfig="training_sections",
     RunConfig="training_sections",
+    HubConfig="hub_section",
     TrainConfig="commands",
     DoctorRunConfig="commands",
     DoctorConfig="commands",
@@ -20,4 +21,5 @@ __getattr__ = lazy_door(
     PredictConfig="commands",
     ExportConfig="commands",
     DemoConfig="commands",
+    PushConfig="commands",
 )

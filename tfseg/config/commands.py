@@ -1,10 +1,11 @@
-"""The configurations of the commands: train, doctor, eval, predict, export and demo."""
+"""The configurations of the commands: train, doctor, eval, predict, export, push and demo."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from tfseg.config.defaults import EVAL_BATCH_SIZE, SIZE_MULTIPLE, TRAIN_BATCH_SIZE
+from tfseg.config.hub_section import HubConfig
 from tfseg.config.sections import DataConfig, ModelConfig
 from tfseg.config.train_data_section import TrainDataConfig
 from tfseg.config.training_sections import RunConfig, TrainingConfig
@@ -21,6 +22,7 @@ class TrainConfig:
     model: ModelConfig = dataclasses.field(default=ModelConfig())
     training: TrainingConfig = dataclasses.field(default=TrainingConfig())
     run: RunConfig = dataclasses.field(default=RunConfig())
+    hub: HubConfig = dataclasses.field(default=HubConfig())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +161,27 @@ class DemoConfig:
         default_text="the first free one from 7860 on",
         minimum=1,
         maximum=65535,
+    )
+
+    def __post_init__(self):
+        check_fields(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class PushConfig:
+    """Everything that `python -m tfseg.push` needs."""
+
+    model_dir: str | None = option(
+        None, "folder of a run, whose best weights are uploaded", required=True
+    )
+    hub_model_id: str | None = option(
+        None,
+        "repository to upload to, as name or owner/name; it is created if it is missing",
+        default_text="the run's own, or the name of --model_dir under the account that is "
+        "logged in",
+    )
+    hub_private: bool = option(
+        False, "create the repository as a private one; a public one is refused"
     )
 
     def __post_init__(self):

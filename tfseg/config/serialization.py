@@ -10,6 +10,9 @@ from tfseg.config.commands import TrainConfig
 from tfseg.config.validation import join
 from tfseg.errors import UserError
 
+# Runs of earlier versions lack this section; they resume with its defaults.
+_LATER_SECTIONS = {"hub": {}}
+
 
 def to_json(config: Any) -> str:
     """Returns the configuration as indented JSON with one object per section."""
@@ -23,7 +26,7 @@ def train_config_from_json(text: str) -> TrainConfig:
         UserError: The text is not such JSON, or it has an unknown field.
     """
     try:
-        values = json.loads(text)
+        values = {**_LATER_SECTIONS, **json.loads(text)}
         sections = {
             section.name: type(section.default)(
                 **{key: _as_tuple(value) for key, value in values[section.name].items()}
@@ -54,14 +57,15 @@ def flagfile_text(config: TrainConfig, command: str) -> str:
     """Returns a flagfile that repeats a run in another folder.
 
     Args:
-        config: The resolved configuration. The flagfile omits the fields that name the folder.
+        config: The resolved configuration. The flagfile omits the fields that name the folder,
+            and those on the Hub: a repetition must not replace what the run has uploaded.
         command: The command that the first line of the flagfile states.
     """
     lines = [f"# Repeats this run: {command}"]
     for section in dataclasses.fields(config):
         values = getattr(config, section.name)
         for field in dataclasses.fields(values):
-            if field.name in ("model_dir", "resume"):
+            if section.name == "hub" or field.name in ("model_dir", "resume"):
                 continue
             value = getattr(values, field.name)
             if value is not None and value != ():

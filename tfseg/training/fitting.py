@@ -14,7 +14,7 @@ from tfseg.evaluation import evaluator
 from tfseg.losses.cross_entropy import SegmentationCrossEntropy
 from tfseg.models import segformer
 from tfseg.models.segformer import Segformer
-from tfseg.training import learning_rate, optimizers, strategies
+from tfseg.training import learning_rate, optimizers, sharing, strategies
 from tfseg.training.callbacks import checkpoints, history, scoring, stopping
 from tfseg.training.preparation import Run
 from tfseg.training.state import TrainingState, restore_newest
@@ -237,4 +237,5 @@ def build_callbacks(
             profile_batch=config.run.profile_steps or 0,
         ),
         checkpoints.SaveState(manager, state, config.run.checkpoint_every, total_epochs),
+        *sharing.build_callbacks(config, labels.names, run.uploads, state),
     ]

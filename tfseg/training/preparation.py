@@ -13,10 +13,18 @@ from tfseg.config.commands import TrainConfig
 from tfseg.data import data_service, evaluation_batches, label_table, pipeline
 from tfseg.data.catalog import DatasetSpec
 from tfseg.data.split import Split
+from tfseg.hub.background import Uploads
 from tfseg.inspection import findings, verdicts
 from tfseg.inspection.verdicts import Examples
 from tfseg.losses import class_weights
-from tfseg.training import cluster, reproducibility, resolution, run_directory, strategies
+from tfseg.training import (
+    cluster,
+    reproducibility,
+    resolution,
+    run_directory,
+    sharing,
+    strategies,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -35,6 +43,7 @@ class Run:
         strategy: The devices that train.
         mask_size: (height, width) to which evaluations pad all masks; None on devices that take
             batches of any shape.
+        uploads: Uploads to the Hub; None if this process uploads nothing.
     """
 
     config: TrainConfig
@@ -45,6 +54,7 @@ class Run:
     eval: Split
     strategy: tf.distribute.Strategy
     mask_size: tuple[int, int] | None
+    uploads: Uploads | None = None
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -60,7 +70,8 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
         strategy: The devices to train on; by default TensorFlow's default strategy, one device.
 
     Raises:
-        UserError: The input is bad. Nothing was written.
+        UserError: The input is bad. Nothing was written here; with `push_to_hub` an empty
+            repository may have been created on the Hub.
     """
     strategy = strategy or tf.distribute.get_strategy()
     strategies.check_training(config.training, strategy)
@@ -70,6 +81,9 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
     weights = class_weights.by_class(config.training.class_weights, spec.labels.names)
     config = resolution.resolve_versions(config, spec)
     model_dir = run_directory.check_model_dir(config, spec.labels)
+    uploads = None
+    if config.hub.push_to_hub and strategies.is_chief(strategy):
+        config, uploads = sharing.prepare_uploads(config, model_dir)
     # Workers that drew the same numbers would drop the same paths in different examples.
     seed = (config.training.seed + cluster.read_cluster().index) % 2**32
     reproducibility.set_seed(seed, deterministic=config.training.deterministic)
@@ -77,7 +91,7 @@ def prepare_run(config: TrainConfig, strategy: tf.distribute.Strategy | None = N
     train, evaluation = _load_splits(config, spec)
     with strategy.scope():
         mask_size = evaluation_batches.choose_mask_size(evaluation)
-    run = Run(config, spec, weights, model_dir, train, evaluation, strategy, mask_size)
+    run = Run(config, spec, weights, model_dir, train, evaluation, strategy, mask_size, uploads)
     run_directory.check_splits(model_dir, run.splits)
     return run
 

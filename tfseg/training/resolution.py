@@ -49,6 +49,7 @@ def resolve_config(config: TrainConfig, spec: DatasetSpec) -> TrainConfig:
             config.training, learning_rate=_resolve_learning_rate(config, init_from)
         ),
         run=dataclasses.replace(run, model_dir=run.model_dir or default_model_dir(data.dataset)),
+        hub=config.hub,
     )
 
 

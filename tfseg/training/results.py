@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from tfseg.errors import UserError
 from tfseg.evaluation import evaluator
 from tfseg.evaluation.class_table import format_class_table
 from tfseg.evaluation.evaluator import Evaluator, Scores
-from tfseg.hub.model_card import model_card
+from tfseg.hub.run_card import run_card
 from tfseg.models import segformer
 from tfseg.models.segformer import Segformer
 from tfseg.report import page
@@ -26,6 +27,7 @@ from tfseg.training.preparation import Run
 _logger = logging.getLogger(__name__)
 
 _GALLERY_SIZE = 4
+_PICTURE = "predictions.png"
 
 
 def write_results(run: Run, *, is_new: bool) -> dict[str, float]:
@@ -50,6 +52,8 @@ def write_results(run: Run, *, is_new: bool) -> dict[str, float]:
         if run.strategy.num_replicas_in_sync > 1:
             best = load_best(run)  # on one device, for predictions and the SavedModel
         write_report(best, run, scores)
+        if run.uploads:
+            run.uploads.submit(f"Best weights, mean IoU {metrics['mean_iou']:.4f}")
         if run.config.run.export:
             export_best(best, run, is_new=is_new)
     strategies.wait_for_all(run.strategy)  # A worker that ends would be missed by the chief.
@@ -91,8 +95,6 @@ def write_report(model: Segformer, run: Run, scores: Scores) -> None:
     }
     text = evaluator.metrics_to_json({**facts, **metrics})
     files.write_atomically(run.model_dir / "metrics.json", text)
-    card = model_card(labels, metrics, dataset=dataset, init_from=run.config.model.init_from)
-    files.write_atomically(run.model_dir / "best" / "README.md", card)
     page.write_report(
         run.model_dir / "report",
         history_csv_rows=page.read_history(run.model_dir / "history.csv"),
@@ -102,7 +104,22 @@ def write_report(model: Segformer, run: Run, scores: Scores) -> None:
         metrics=metrics,
         title=f"{dataset}, {run.eval.name}",
     )
+    write_model_card(run, metrics)
     _logger.info("%s", format_class_table(scores.confusion, labels.names))
+
+
+def write_model_card(run: Run, metrics: Mapping[str, float]) -> None:
+    """Writes the README.md of the best weights, beside a copy of the report's predictions."""
+    best, picture = run.model_dir / "best", run.model_dir / "report" / _PICTURE
+    if picture.exists():
+        files.write_atomically(best / _PICTURE, picture.read_bytes())
+    card = run_card(
+        run.config,
+        run.spec.labels.names,
+        metrics,
+        picture=_PICTURE if picture.exists() else None,
+    )
+    files.write_atomically(best / "README.md", card)
 
 
 def build_gallery(

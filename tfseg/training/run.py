@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
@@ -35,9 +36,10 @@ def run_training(config: TrainConfig) -> dict[str, float]:
         model = fitting.build_model(run)
         if strategies.is_chief(strategy):
             run_directory.write_run_files(run.model_dir, run.config, run.spec.labels, run.splits)
-        has_trained = fitting.fit(model, run)
-        metrics = results.write_results(run, is_new=has_trained)
-    minutes = (time.monotonic() - started) / 60
-    summary = "mean IoU %.4f after %.1f minutes; all results are in %s"
-    _logger.info(summary, metrics["mean_iou"], minutes, run.model_dir)
+        with run.uploads or contextlib.nullcontext():  # At its end it waits for the last upload.
+            has_trained = fitting.fit(model, run)
+            metrics = results.write_results(run, is_new=has_trained)
+            minutes = (time.monotonic() - started) / 60
+            summary = "mean IoU %.4f after %.1f minutes; all results are in %s"
+            _logger.info(summary, metrics["mean_iou"], minutes, run.model_dir)
     return metrics
