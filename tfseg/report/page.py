@@ -150,7 +150,7 @@ def _render_page(
 
 
 def _metrics_table(metrics: Mapping[str, float], labels: LabelSpec) -> str:
-    per_class = {f"{kind}_{name}" for name in labels.names for kind in ("iou", "accuracy")}
+    per_class = {f"{kind}_{name}" for name in labels.names for kind in ("iou", "accuracy", "dice")}
     rows = "\n".join(
         f'<tr><th scope="row">{html.escape(name)}</th>{_number(value)}</tr>'
         for name, value in metrics.items()
