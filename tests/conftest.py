@@ -16,6 +16,12 @@ NUM_TRAIN_BOXES, NUM_EVAL_BOXES = 12, 5
 BOX_NAMES = ("floor", "box", "light")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--evaluate_module", help="path of evaluate's mean_iou.py, which then runs beside MeanIoU"
+    )
+
+
 def pytest_configure(config):
     """Has XLA compile without LLVM's optimisations, which take longer than tiny tensors need.
 

@@ -61,7 +61,7 @@ def test_damaged_images_raise_one_error_with_a_plain_reason(file_format, rng):
     for damaged in (b"", b"no picture", data[: len(data) // 2]):
         with pytest.raises(images.ImageError) as error:
             images.decode_image(damaged)
-        assert str(error.value) == "it is no JPEG, PNG, BMP or GIF, or it is damaged"
+        assert str(error.value) == "it is no JPEG, PNG, BMP, GIF or WebP, or it is damaged"
 
 
 def test_a_damaged_image_inside_a_data_set_is_tensorflows_error():
@@ -91,6 +91,17 @@ def test_still_webp_is_read_and_animated_webp_is_an_error_that_says_so(rng):
     first.save(animated, "WEBP", save_all=True, append_images=[second])
     with pytest.raises(images.ImageError, match="it is an animated WebP"):
         images.decode_image(animated.getvalue())
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "RGB", "RGBA"])
+def test_bmp_files_have_the_colours_that_pil_gives(mode, rng):
+    picture = Image.fromarray(rng.integers(0, 256, (8, 9, 3), np.uint8)).convert(mode)
+    buffer = io.BytesIO()
+    picture.save(buffer, "BMP")
+    expected = np.asarray(Image.open(buffer).convert("RGB"))
+    np.testing.assert_array_equal(images.decode_image(buffer.getvalue()), expected)
+    files = tf.data.Dataset.from_tensors(buffer.getvalue()).map(images.decode_image)
+    np.testing.assert_array_equal(next(iter(files)), expected)
 
 
 def test_cmyk_images_have_the_colours_that_pil_gives(rng):

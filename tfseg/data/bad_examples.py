@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfseg.data import masks
+from tfseg.data import images, masks
 from tfseg.data.labels import LabelSpec
 from tfseg.data.split import Split
 from tfseg.errors import UserError
@@ -52,9 +52,12 @@ def naming_bad_examples() -> Iterator[None]:
                 f"{_BEGIN}{_unescape(fault)}; repair it, or --on_bad_example=skip to go on without "
                 "it"
             ) from error
-        if not _DECODER.search(error.message):
+        if images.CUT_OFF in error.message:
+            reason = images.CUT_OFF
+        elif _DECODER.search(error.message):
+            reason = _PIPELINE.sub("", error.message.partition("\n")[0])
+        else:
             raise
-        reason = _PIPELINE.sub("", error.message.partition("\n")[0])
         raise UserError(
             f"an image or a mask cannot be decoded ({reason}); repair it, or "
             "--on_bad_example=skip to name it and go on without it"

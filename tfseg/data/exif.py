@@ -4,21 +4,19 @@ A camera that is held upright mostly stores its picture lying on its side, with 
 data that says how to turn it. Annotation tools and browsers show the turned picture. Everything
 here is made of TensorFlow's operations, so that the served graph turns images without Python.
 
-Segments of a JPEG file: https://www.w3.org/Graphics/JPEG/itu-t81.pdf, section B.1.1.4. EXIF data:
-https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, sections 4.5 and 4.6.
+EXIF data: https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, sections 4.5 and 4.6.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
 
+from tfseg.data import jpeg_markers
+
 UPRIGHT = 1  # the orientation of an image that needs no turning
 FIRST_ON_SIDE = 5  # From this one on, turning makes height and width change places.
 
-# Markers, and the start of EXIF data, as numbers of two bytes.
-_START_OF_IMAGE, _APP0, _APP1, _FILLING = 0xFFD8, 0xFFE0, 0xFFE1, 0xFFFF
 _EXIF_START = [0x4578, 0x6966, 0x0000]
-_HEAD_BYTES = 10  # of a marker, the length of its segment, and `_EXIF_START`
 _BIG_ENDIAN, _LITTLE_ENDIAN = b"MM\0*", b"II*\0"
 _ENTRY_BYTES, _ORIENTATION, _SHORT = 12, 0x0112, 3
 
@@ -125,9 +123,11 @@ def _swap_axes(pixels: tf.Tensor) -> tf.Tensor:
 
 def _may_have_exif(data: tf.Tensor) -> tf.Tensor:
     """Whether a JPEG file begins with more than the usual first segment, in very few operations."""
-    first = _read_head(data, 2)
-    second = _read_head(data, 4 + first[1])
-    return (first[0] > _APP0) | ((first[0] == _APP0) & (second[0] >= _APP0))
+    first = jpeg_markers.read_head(data, 2)
+    second = jpeg_markers.read_head(data, 4 + first[1])
+    return (first[0] > jpeg_markers.APP0) | (
+        (first[0] == jpeg_markers.APP0) & (second[0] >= jpeg_markers.APP0)
+    )
 
 
 def _find_exif(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -135,31 +135,15 @@ def _find_exif(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     EXIF data stand among the application segments and comments with which a file begins.
     """
-
-    def is_searching(position: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
-        return (head[0] >= _APP0) & ~_is_exif(head)
-
-    def go_on(position: tf.Tensor, head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        position += tf.where(head[0] == _FILLING, 1, 2 + head[1])
-        return position, _read_head(data, position)
-
-    is_jpeg = _read_head(data, 0)[0] == _START_OF_IMAGE
-    first = tf.where(is_jpeg, 2, tf.strings.length(data))
-    position, head = tf.while_loop(is_searching, go_on, (first, _read_head(data, first)))
-    length = tf.where(_is_exif(head), head[1] + 2 - _HEAD_BYTES, 0)
-    return tf.minimum(position + _HEAD_BYTES, tf.strings.length(data)), length
-
-
-def _read_head(data: tf.Tensor, position: tf.Tensor | int) -> tf.Tensor:
-    """Returns int32 `[5]`, the numbers of two bytes at the head of a segment; 0 beyond the end."""
-    position = tf.minimum(position, tf.strings.length(data))
-    head = tf.strings.substr(data, position, _HEAD_BYTES)
-    numbers = tf.io.decode_raw(head, tf.uint16, little_endian=False, fixed_length=_HEAD_BYTES)
-    return tf.cast(numbers, tf.int32)
+    position, head = jpeg_markers.find_segment(
+        data, lambda head: (head[0] >= jpeg_markers.APP0) & ~_is_exif(head)
+    )
+    length = tf.where(_is_exif(head), head[1] + 2 - jpeg_markers.HEAD_BYTES, 0)
+    return tf.minimum(position + jpeg_markers.HEAD_BYTES, tf.strings.length(data)), length
 
 
 def _is_exif(head: tf.Tensor) -> tf.Tensor:
-    return (head[0] == _APP1) & tf.reduce_all(head[2:] == _EXIF_START)
+    return (head[0] == jpeg_markers.APP1) & tf.reduce_all(head[2:] == _EXIF_START)
 
 
 def _parse_exif(exif: tf.Tensor) -> tf.Tensor:

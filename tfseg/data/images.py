@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 from etils import epath
 
-from tfseg.data import exif
+from tfseg.data import exif, jpeg_markers
 from tfseg.data.folder_layouts import IMAGE_SUFFIXES
 
 
@@ -45,13 +45,11 @@ def decode_image(image_bytes: tf.Tensor | bytes, *, apply_exif: bool = True) -> 
         ImageError: The bytes are not such an image, or are incomplete. Inside a `tf.function` or
             `Dataset.map`, TensorFlow raises `tf.errors.InvalidArgumentError` instead.
     """
-    if isinstance(image_bytes, bytes) and _is_cut_off(image_bytes):
-        raise ImageError(_DAMAGED)  # libjpeg would print a line of its own first.
     try:
         image = tf.cond(
             tf.io.is_jpeg(image_bytes),
             lambda: _decode_jpeg(image_bytes, apply_exif),
-            lambda: tf.io.decode_image(image_bytes, channels=3, expand_animations=False),
+            lambda: _decode_other(image_bytes),
         )
     except tf.errors.InvalidArgumentError as error:
         is_animated = isinstance(image_bytes, bytes) and _is_animated_webp(image_bytes)
@@ -76,23 +74,10 @@ def decode_with_mask(
     return image, exif.turn_mask(mask, image, image_bytes) if apply_exif else mask
 
 
-_DAMAGED = "it is no JPEG, PNG, BMP or GIF, or it is damaged"
+CUT_OFF = "the end of a JPEG file is missing"
+_DAMAGED = "it is no JPEG, PNG, BMP, GIF or WebP, or it is damaged"
+_BMP_HEAD_BYTES = 30  # up to the number of bits per pixel
 _ANIMATED = "it is an animated WebP; save one of its frames as a PNG"
-
-
-def _is_cut_off(data: bytes) -> bool:
-    """Whether the end of a JPEG file is missing.
-
-    A thumbnail among the first segments has an end of its own, so the end is searched behind them.
-    """
-    if not data.startswith(b"\xff\xd8\xff"):
-        return False
-    position = 2
-    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
-        is_filling = data[position + 1 : position + 2] == b"\xff"
-        length = int.from_bytes(data[position + 2 : position + 4])
-        position += 1 if is_filling else 2 + length
-    return data.rfind(b"\xff\xd9", position) < 0
 
 
 def _is_animated_webp(data: bytes) -> bool:
@@ -101,5 +86,31 @@ def _is_animated_webp(data: bytes) -> bool:
 
 
 def _decode_jpeg(image_bytes: tf.Tensor | bytes, apply_exif: bool) -> tf.Tensor:
-    pixels = tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE")
+    whole = jpeg_markers.check_end(tf.convert_to_tensor(image_bytes), CUT_OFF)
+    pixels = tf.io.decode_jpeg(whole, channels=3, dct_method="INTEGER_ACCURATE")
     return exif.turn_image(pixels, image_bytes) if apply_exif else pixels
+
+
+def _decode_other(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
+    head = tf.strings.substr(image_bytes, 0, _BMP_HEAD_BYTES)
+    head = tf.io.decode_raw(head, tf.uint8, fixed_length=_BMP_HEAD_BYTES)
+    is_bmp = tf.reduce_all(head[:2] == list(b"BM"))
+    has_palette = is_bmp & tf.reduce_all(head[28:] == [8, 0])  # bits per pixel
+    return tf.cond(
+        has_palette,
+        lambda: _decode_palette_bmp(image_bytes),
+        lambda: tf.io.decode_image(image_bytes, channels=3, expand_animations=False),
+    )
+
+
+def _decode_palette_bmp(image_bytes: tf.Tensor | bytes) -> tf.Tensor:
+    """Decodes a BMP file of 8 bits per pixel, whose palette TensorFlow does not apply.
+
+    https://learn.microsoft.com/windows/win32/gdi/bitmap-storage
+    """
+    starts = tf.io.decode_raw(tf.strings.substr(image_bytes, 10, 8), tf.int32)
+    pixels_start, palette_start = starts[0], 14 + starts[1]
+    palette = tf.strings.substr(image_bytes, palette_start, pixels_start - palette_start)
+    blue_green_red = tf.reshape(tf.io.decode_raw(palette, tf.uint8), [-1, 4])[:, :3]
+    indices = tf.io.decode_bmp(image_bytes)[..., 0]
+    return tf.gather(tf.reverse(blue_green_red, [1]), tf.cast(indices, tf.int32))

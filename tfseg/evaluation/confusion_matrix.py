@@ -52,6 +52,11 @@ class ConfusionMatrix(tf.Module):
             name="counts",
         )
 
+    @property
+    def counts(self) -> tf.Tensor:
+        """The counts so far, int64 `[num_classes ** 2 + 1]`, as `count` gives them for a batch."""
+        return tf.convert_to_tensor(self._counts)
+
     def update(self, masks: tf.Tensor, class_maps: tf.Tensor) -> None:
         """Counts the pixels of a batch. Works eagerly, in a `tf.function` and in replicas.
 
@@ -135,7 +140,7 @@ class ConfusionMatrix(tf.Module):
         Raises:
             ValueError: An XLA-compiled update counted pixels whose class id is out of range.
         """
-        counts = tf.convert_to_tensor(self._counts).numpy()
+        counts = self.counts.numpy()
         if counts[-1]:
             raise ValueError(
                 f"{counts[-1]} pixels had a class id outside 0 to {self.num_classes - 1}; void "

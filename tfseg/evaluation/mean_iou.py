@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tfseg.evaluation.label_pairs import LabelPairs
+
 # Hugging Face's `reduce_labels` turns label 0 into this value, whatever the ignore index is.
 REDUCED_BACKGROUND = 255
 
@@ -94,44 +96,56 @@ def compute_mean_iou(
         TypeError: A prediction or reference does not have an integer dtype.
         ValueError: `num_labels` is below 1, or predictions and references differ in number or size.
     """
-    if num_labels < 1:
-        raise ValueError(f"num_labels must be at least 1, received {num_labels}")
-    predictions, references = _as_maps(predictions), _as_maps(references)
+    predictions, references = as_maps(predictions), as_maps(references)
     if len(predictions) != len(references):
         raise ValueError(
             f"received {len(predictions)} predictions for {len(references)} references"
         )
-    confusion = np.zeros([num_labels + 1, num_labels + 1], np.int64)
+    pairs = LabelPairs()
     for prediction, reference in zip(predictions, references, strict=True):
-        prediction, reference = _integer_pair(prediction, reference)
-        reference = _relabel(reference, label_map or {}, reduce_labels)
-        counted = reference != ignore_index
-        confusion += _count_pairs(reference[counted], prediction[counted], num_labels)
+        pairs.add(prediction, reference)
+    return score_pairs(
+        pairs,
+        num_labels=num_labels,
+        ignore_index=ignore_index,
+        reduce_labels=reduce_labels,
+        nan_to_num=nan_to_num,
+        label_map=label_map,
+    )
+
+
+def score_pairs(
+    pairs: LabelPairs,
+    *,
+    num_labels: int,
+    ignore_index: int | None,
+    reduce_labels: bool = False,
+    nan_to_num: float | None = None,
+    label_map: Mapping[int, int] | None = None,
+) -> dict[str, float | np.ndarray]:
+    """Computes the metrics of counted labels; see `compute_mean_iou`, whose work this is.
+
+    Raises:
+        ValueError: `num_labels` is below 1.
+    """
+    if num_labels < 1:
+        raise ValueError(f"num_labels must be at least 1, received {num_labels}")
+    truth, predicted, counts = pairs.counts()
+    truth = _relabel(truth, label_map or {}, reduce_labels)
+    is_counted = np.full(truth.shape, True) if ignore_index is None else truth != ignore_index
+    confusion = _confusion(truth[is_counted], predicted[is_counted], counts[is_counted], num_labels)
     scores = _score(confusion, num_labels)
     if nan_to_num is None:
         return scores
     return {key: np.nan_to_num(score, nan=nan_to_num) for key, score in scores.items()}
 
 
-def _as_maps(maps) -> list:
+def as_maps(maps) -> list:
+    """Returns the `[height, width]` arrays of a list, or of an array of two or more axes."""
     if hasattr(maps, "shape"):
         maps = np.asarray(maps)
         return list(maps) if maps.ndim > 2 else [maps]
     return list(maps)
-
-
-def _integer_pair(prediction, reference) -> tuple[np.ndarray, np.ndarray]:
-    """Returns int64 copies of both, so no index overflows and the caller's arrays stay as is."""
-    prediction, reference = np.asarray(prediction), np.asarray(reference)
-    for argument, array in (("predictions", prediction), ("references", reference)):
-        if array.dtype.kind not in "iub":
-            raise TypeError(f"{argument} must be integer class ids, received {array.dtype}")
-    if prediction.shape != reference.shape:
-        raise ValueError(
-            f"a prediction of shape {list(prediction.shape)} does not match its reference of shape "
-            f"{list(reference.shape)}"
-        )
-    return prediction.astype(np.int64), reference.astype(np.int64)
 
 
 def _relabel(reference: np.ndarray, label_map: Mapping[int, int], reduce_labels: bool):
@@ -144,14 +158,17 @@ def _relabel(reference: np.ndarray, label_map: Mapping[int, int], reduce_labels:
     return np.where(background, REDUCED_BACKGROUND, relabelled - 1)
 
 
-def _count_pairs(truth: np.ndarray, prediction: np.ndarray, num_labels: int) -> np.ndarray:
-    """Returns counts `[num_labels + 1, num_labels + 1]`; the last index stands for other labels."""
-    size = num_labels + 1
-    truth, prediction = (
+def _confusion(
+    truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray, num_labels: int
+) -> np.ndarray:
+    """Returns int64 `[num_labels + 1, num_labels + 1]`; the last index stands for other labels."""
+    truth, predicted = (
         np.where((labels >= 0) & (labels < num_labels), labels, num_labels)
-        for labels in (truth, prediction)
+        for labels in (truth, predicted)
     )
-    return np.bincount(truth * size + prediction, minlength=size**2).reshape(size, size)
+    confusion = np.zeros([num_labels + 1, num_labels + 1], np.int64)
+    np.add.at(confusion, (truth, predicted), counts)
+    return confusion
 
 
 def _score(confusion: np.ndarray, num_classes: int) -> dict[str, float | np.ndarray]:

@@ -109,6 +109,8 @@ def _load_splits(config: TrainConfig, spec: DatasetSpec) -> tuple[Split, Split]:
 
 def _log_verdict(config: TrainConfig, train: Split, evaluation: Split, spec: DatasetSpec) -> None:
     """Prints what tfseg.doctor said about these examples, or what the start has shown itself."""
+    if spec.source == "shapes":  # drawn by tfseg itself
+        return
     how = (config.data.on_bad_example, config.train_data.apply_exif)
     verdict = verdicts.recall(Examples(train.digest, evaluation.digest, spec.labels, *how))
     if verdict is None and spec.source in ("folder", "huggingface"):  # All of them were decoded.

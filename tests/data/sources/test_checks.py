@@ -37,7 +37,7 @@ def find_usable(examples, labels=LABELS, on_bad_example="error"):
 BAD = {
     "the image cannot be decoded": (
         example(1)._replace(image=b"no picture"),
-        r"image 1 cannot be decoded \(it is no JPEG, PNG, BMP or GIF, or it is damaged\)",
+        r"image 1 cannot be decoded \(it is no JPEG, PNG, BMP, GIF or WebP, or it is damaged\)",
     ),
     "the mask cannot be decoded": (
         example(1)._replace(mask=b"no picture"),

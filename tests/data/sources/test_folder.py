@@ -96,7 +96,7 @@ def truncate_jpeg(folder, rng):
     folder.pair("train", "bad", noise(rng), suffix=".jpg")
     path = folder.image_path("train", "bad.jpg")
     path.write_bytes(path.read_bytes()[:600])
-    return r"images/train/bad\.jpg cannot be decoded \(it is no JPEG, PNG, BMP or GIF, or"
+    return r"images/train/bad\.jpg cannot be decoded \(it is no JPEG, PNG, BMP, GIF or WebP, or"
 
 
 def empty_image(folder, rng):

@@ -413,11 +413,13 @@ def cut_off(tmp_path):
     }
 
 
-def test_a_cut_off_image_is_one_line(cut_off):
+def test_a_cut_off_image_is_one_line(cut_off, capfd):
     config = DataConfig(**cut_off)
     split = pipeline.load_split(pipeline.get_spec(config), config, "train", None)
-    with pytest.raises(UserError, match=r"cannot be decoded .*skip to name"), naming_bad_examples():
+    message = r"cannot be decoded \(the end of a JPEG file is missing\); .*skip to name"
+    with pytest.raises(UserError, match=message), naming_bad_examples():
         list(split.examples)
+    assert "Premature end of JPEG" not in capfd.readouterr().err
 
 
 def test_a_cut_off_image_is_skipped_and_named(cut_off, caplog):
