@@ -16,6 +16,7 @@ from tfseg.evaluation.image_counts import INTERSECTION, PREDICTED, TRUE
 
 NUM_RESAMPLES = 1000
 LEVEL = 0.95
+_ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 _CHUNK = 1 << 22  # draws at a time, which take 64 MB
 
 
@@ -29,12 +30,24 @@ def mean_iou(sums: np.ndarray) -> np.ndarray:
         float64 `[...]`: the mean over the classes that are true or predicted somewhere; nan if
         there is none.
     """
+    iou = class_iou(sums)
+    present = np.count_nonzero(~np.isnan(iou), axis=-1)
+    means = np.full(present.shape, np.nan)
+    return np.divide(np.nansum(iou, -1), present, out=means, where=present > 0)
+
+
+def class_iou(sums: np.ndarray) -> np.ndarray:
+    """Computes the IoU of each class.
+
+    Args:
+        sums: Counts `[..., 3, num_classes]`, summed over images.
+
+    Returns:
+        float64 `[..., num_classes]`: nan for a class that is neither true nor predicted.
+    """
     intersection = sums[..., INTERSECTION, :]
     union = sums[..., TRUE, :] + sums[..., PREDICTED, :] - intersection
-    iou = np.divide(intersection, union, out=np.zeros(union.shape), where=union > 0)
-    present = np.count_nonzero(union > 0, axis=-1)
-    means = np.full(present.shape, np.nan)
-    return np.divide(iou.sum(-1), present, out=means, where=present > 0)
+    return np.divide(intersection, union, out=np.full(union.shape, np.nan), where=union > 0)
 
 
 def mean_iou_interval(
@@ -52,6 +65,27 @@ def mean_iou_interval(
     """
     resampled = [mean_iou(sums) for sums in _resample(counts, num_resamples, seed)]
     return _middle(np.concatenate(resampled))
+
+
+def class_intervals(
+    counts: np.ndarray, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> np.ndarray:
+    """Returns the 95 % bootstrap interval of the IoU of each class.
+
+    Args:
+        counts: int64 `[num_images, 3, num_classes]`, see `image_counts`.
+        num_resamples: How often images are drawn.
+        seed: Seed of the draws.
+
+    Returns:
+        float64 `[2, num_classes]`: lower and upper ends, in [0, 1]. They are nan for a class that
+        is neither true nor predicted anywhere; draws without the class are left out.
+    """
+    resampled = np.concatenate([class_iou(sums) for sums in _resample(counts, num_resamples, seed)])
+    ends = np.full((2, counts.shape[-1]), np.nan)
+    known = ~np.isnan(resampled).all(axis=0)
+    ends[:, known] = np.nanquantile(resampled[:, known], _ENDS, axis=0)
+    return ends
 
 
 def difference_interval(
@@ -94,5 +128,5 @@ def _resample(counts: np.ndarray, num_resamples: int, seed: int) -> Iterator[np.
 
 
 def _middle(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.nanquantile(values, _ENDS)
     return float(low), float(high)
