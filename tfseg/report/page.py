@@ -29,7 +29,7 @@ _PICTURES = {
     "predictions.png": (
         "Predictions",
         "The best, median and worst images of the eval split by their own mean IoU. In the last "
-        "column wrong pixels are dark and void ones white.",
+        "column wrong pixels are dark red and void ones white.",
     ),
     "confusion_matrix.png": (
         "Confusion matrix",
