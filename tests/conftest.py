@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import shutil
 import threading
 
 import numpy as np
@@ -181,3 +182,22 @@ def hub_server(monkeypatch, tmp_path):
     server.use(monkeypatch, tmp_path / "cache")
     yield server
     server.close()
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Debian's Chromium without a window; downloads go to `tmp_path`."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    for program in ("chromium", "chromedriver"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1200,1000"):
+        options.add_argument(argument)
+    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    driver.implicitly_wait(60)
+    yield driver
+    driver.quit()

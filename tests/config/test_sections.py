@@ -38,7 +38,7 @@ SECTIONS = (DataConfig, TrainDataConfig, ModelConfig, TrainingConfig, RunConfig,
         ExportConfig,
         DemoConfig,
         PushConfig,
-    ],  # fmt: skip
+    ],
 )
 def test_every_field_states_its_help_and_its_default(section):
     """A default of None or () means nothing to a reader, so these fields say what happens."""

@@ -14,6 +14,7 @@ CLASS_MAP = np.array([[0, 0, 1], [1, 1, 3]], np.int32)
 CONFUSION = np.array([[2, 1, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
 IOU = [2 / (3 + 2 - 2), 1 / (1 + 3 - 1), 0 / (1 + 0 - 0), np.nan]
 ACCURACY = [2 / 3, 1 / 1, 0 / 1, np.nan]
+DICE = [4 / (3 + 2), 2 / (1 + 3), 0 / (1 + 0), np.nan]
 NAMES = ["cat", "dog", "grass", "sky"]
 
 

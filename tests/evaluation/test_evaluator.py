@@ -150,6 +150,78 @@ def test_each_evaluation_starts_from_zero(evaluator, examples):
     np.testing.assert_array_equal(again.confusion, first.confusion)
 
 
+def counts_by_hand(class_maps, examples, num_classes):
+    """Returns the intersection, the true and the predicted pixels of each image and class."""
+    counts = np.zeros((len(examples), 3, num_classes), np.int64)
+    for row, class_map, (_, mask) in zip(counts, class_maps, examples, strict=True):
+        for class_id in range(num_classes):
+            is_true = mask == class_id
+            is_predicted = (class_map == class_id) & (mask != VOID)
+            row[:, class_id] = np.sum(is_true & is_predicted), np.sum(is_true), np.sum(is_predicted)
+    return counts
+
+
+def collect(evaluator, batches):
+    """Returns the scores, and the counts and class maps of all images."""
+    steps = []
+    scores = evaluator.evaluate(batches, steps.append)
+    counts = np.concatenate([step.counts for step in steps])
+    return scores, counts, [class_map for step in steps for class_map in step.class_maps]
+
+
+# The CPU's form, and the one of fixed shapes in one block and in blocks of 7 rows.
+FORMS = [
+    (devices.CPU, None, 1 << 28),
+    (devices.GPU, (80, 96), 1),
+    pytest.param(devices.GPU, (80, 96), 1 << 28, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("form", "mask_size", "block_logits"), FORMS)
+def test_images_are_counted_and_predicted_one_by_one_in_their_order(
+    monkeypatch, tiny_model, examples, labels, form, mask_size, block_logits
+):
+    monkeypatch.setattr(padded_upsampling, "BLOCK_LOGITS", block_logits * 2 * 96 * 5 * 7)
+    batches = batches_of(examples, 2, mask_size=mask_size)
+    with devices.asking_for(form):
+        evaluator = Evaluator(tiny_model, labels, per_image=True, keeps_maps=True)
+        scores, counts, class_maps = collect(evaluator, batches)
+    expected_maps, _ = score_by_hand(tiny_model, examples)
+    for class_map, expected in zip(class_maps, expected_maps, strict=True):
+        assert class_map.shape == expected.shape
+        assert np.mean(class_map != expected) < 1e-3  # ties
+    expected = counts_by_hand(class_maps, examples, labels.num_classes)
+    np.testing.assert_array_equal(counts, expected)
+    np.testing.assert_array_equal(counts.sum(0)[0], np.diag(scores.confusion))
+    np.testing.assert_array_equal(counts.sum(0)[1], scores.confusion.sum(1))
+    np.testing.assert_array_equal(counts.sum(0)[2], scores.confusion.sum(0))
+
+
+@pytest.mark.parametrize("form", [devices.CPU, pytest.param(devices.GPU, marks=pytest.mark.slow)])
+def test_views_are_averaged_as_probabilities_at_the_size_of_the_image(
+    tiny_model, examples, labels, form
+):
+    """As MMSegmentation's SegTTAModel: softmax of each view at the image's size, then the mean."""
+    other = np.random.default_rng(1).normal(size=(len(SIZES), 32, 64, 3)).astype(np.float32)
+    batches = batches_of(examples, 5, mask_size=None if form is devices.CPU else (80, 96))
+    batches = batches.map(lambda images, masks, sizes: ((images, tf.constant(other)), masks, sizes))
+    with devices.asking_for(form):
+        evaluator = Evaluator(tiny_model, labels, per_image=True, keeps_maps=True, flips=True)
+        scores, _, class_maps = collect(evaluator, batches)
+    losses = []
+    for class_map, small, (image, mask) in zip(class_maps, other, examples, strict=True):
+        views = []
+        for view in (image, small):
+            views.append(tiny_model.quarter_logits(view[None]))
+            views.append(tiny_model.quarter_logits(view[None, :, ::-1])[:, :, ::-1])
+        resized = [tf.image.resize(logits, mask.shape)[0] for logits in views]
+        mean = np.mean([tf.nn.softmax(logits).numpy() for logits in resized], axis=0)
+        assert np.mean(class_map != mean.argmax(-1)) < 1e-3
+        rows, columns = np.nonzero(mask != VOID)
+        losses.append(-np.log(mean[rows, columns, mask[rows, columns]]))
+    assert scores.loss == pytest.approx(np.concatenate(losses).mean(), rel=1e-4)
+
+
 @pytest.fixture
 def own_model(tiny_model_dir, examples):
     """A model that is not shared, so that a test may change it."""

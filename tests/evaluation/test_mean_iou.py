@@ -11,6 +11,7 @@ from tests.evaluation.known_counts import (
     ACCURACY,
     CLASS_MAP,
     CONFUSION,
+    DICE,
     IOU,
     MASK,
     NAMES,
@@ -26,6 +27,10 @@ REFERENCE = np.load(
     pathlib.Path(__file__).parents[1] / "reference" / "mean_iou_reference.npz", allow_pickle=False
 )
 CASES = json.loads(str(REFERENCE["cases"]))
+SKLEARN = np.load(
+    pathlib.Path(__file__).parents[1] / "reference" / "class_figures_reference.npz",
+    allow_pickle=False,
+)
 
 
 def reference_maps(name, side):
@@ -39,8 +44,11 @@ def test_summary_equals_hand_count():
         "mean_iou": (2 / 3 + 1 / 3 + 0) / 3,
         "mean_accuracy": (2 / 3 + 1 + 0) / 3,
         "overall_accuracy": 3 / 5,
+        "frequency_weighted_iou": 3 / 5 * 2 / 3 + 1 / 5 * 1 / 3 + 1 / 5 * 0,
+        "mean_dice": (4 / 5 + 2 / 4 + 0) / 3,
         **{f"iou_{name}": value for name, value in zip(NAMES, IOU, strict=True)},
         **{f"accuracy_{name}": value for name, value in zip(NAMES, ACCURACY, strict=True)},
+        **{f"dice_{name}": value for name, value in zip(NAMES, DICE, strict=True)},
     }
     assert list(summary) == list(expected)
     assert all(type(value) is float for value in summary.values())
@@ -96,6 +104,21 @@ def test_confusion_matrix_and_summary_equal_evaluate(name):
         np.testing.assert_allclose(summary[key], REFERENCE[f"{name}/{key}"], rtol=0, atol=1e-12)
     iou = [summary[f"iou_{class_id}"] for class_id in range(settings["num_labels"])]
     np.testing.assert_allclose(iou, REFERENCE[f"{name}/per_category_iou"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted({key.split("/")[0] for key in SKLEARN.files}))
+def test_every_figure_equals_scikit_learns(name):
+    masks, class_maps = SKLEARN[f"{name}/masks"], SKLEARN[f"{name}/class_maps"]
+    num_classes = len(SKLEARN[f"{name}/iou"])
+    confusion = ConfusionMatrix(num_classes=num_classes, ignore_index=VOID)
+    confusion.update(masks, class_maps)
+    summary = mean_iou.summarize_confusion(confusion.result())
+    for kind in ("iou", "accuracy", "dice"):
+        values = [summary[f"{kind}_{class_id}"] for class_id in range(num_classes)]
+        np.testing.assert_allclose(values, SKLEARN[f"{name}/{kind}"], rtol=0, atol=1e-12)
+    for key in ("mean_iou", "mean_accuracy", "mean_dice", "frequency_weighted_iou"):
+        np.testing.assert_allclose(summary[key], SKLEARN[f"{name}/{key}"], rtol=0, atol=1e-12)
+    assert summary["overall_accuracy"] == pytest.approx(float(SKLEARN[f"{name}/overall_accuracy"]))
 
 
 def test_mean_iou_takes_one_array_or_a_batch_or_a_list():

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import safetensors.numpy
 
 from tests.data.exif_files import exif_segment, with_segments
 from tfseg.config import DataConfig, EvalConfig, EvalRunConfig
@@ -57,9 +58,39 @@ def test_the_held_out_part_of_the_training_split_is_scored(boxes_run, boxes_dir,
     assert 0 < held_out.num_examples < 12
 
 
-def test_a_data_set_with_another_number_of_classes_is_refused(tiny_model_dir, boxes_dir):
-    with pytest.raises(UserError, match=r"predicts 5 classes .* has 3 classes"):
+def test_classes_in_another_order_give_the_same_metrics(boxes_run, boxes_dir, tmp_path):
+    model_dir, _, expected = boxes_run
+    turned = tmp_path / "turned"
+    shutil.copytree(model_dir / "best", turned)
+    config = json.loads((turned / "config.json").read_text())
+    weights = safetensors.numpy.load_file(turned / "model.safetensors")
+    order = [2, 0, 1]
+    config["id2label"] = {new: config["id2label"][str(old)] for new, old in enumerate(order)}
+    config["label2id"] = {name: new for new, name in config["id2label"].items()}
+    for part in ("weight", "bias"):
+        weights[f"decode_head.classifier.{part}"] = weights[f"decode_head.classifier.{part}"][order]
+    (turned / "config.json").write_text(json.dumps(config))
+    safetensors.numpy.save_file(weights, turned / "model.safetensors", {"format": "pt"})
+    scored = evaluation_run.run_evaluation(make_config(turned, f"folder:{boxes_dir}"))
+    assert scored == pytest.approx(expected, abs=1e-6)
+
+
+def test_other_classes_are_refused_in_one_line(tiny_model_dir, boxes_dir):
+    with pytest.raises(UserError) as caught:
         evaluation_run.run_evaluation(make_config(tiny_model_dir, f"folder:{boxes_dir}"))
+    assert str(caught.value) == (
+        f"--model={tiny_model_dir} predicts 5 classes and --dataset=folder:{boxes_dir} has 3: "
+        "sky, road, tree, car, person only in the model, floor, box, light only in the data set; "
+        "give the mask values the model's names with --id2label, or merge classes with --label_map"
+    )
+
+
+def test_as_many_classes_of_other_names_are_refused(boxes_run, boxes_dir, tmp_path):
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps({"0": "floor", "1": "crate", "2": "light"}))
+    config = make_config(boxes_run[0] / "best", f"folder:{boxes_dir}", id2label=str(names))
+    with pytest.raises(UserError, match="box only in the model, crate only in the data set"):
+        evaluation_run.run_evaluation(config)
 
 
 def test_an_output_that_is_a_folder_is_refused_before_anything_is_read(tmp_path):

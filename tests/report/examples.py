@@ -18,5 +18,10 @@ def make_example(height, width, seed=0):
     return image, mask, 1 - mask
 
 
+def ink_at_edge(picture):
+    dark = np.asarray(picture.convert("L")) < 250
+    return dark[[0, -1]].any() or dark[:, [0, -1]].any()
+
+
 def read_png(content):
     return Image.open(io.BytesIO(content))

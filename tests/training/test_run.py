@@ -49,7 +49,7 @@ def test_a_run_leaves_what_the_readme_lists(boxes_run):
         "predictions.png",
     }  # fmt: skip
     assert {path.name for path in (model_dir / "report").iterdir()} == {
-        "index.html", "curves.png", "predictions.png", "confusion_matrix.png",
+        "index.html", "curves.png", "classes.png", "predictions.png", "confusion_matrix.png",
     }  # fmt: skip
     assert (model_dir / "saved_model" / "1" / "saved_model.pb").exists()
     assert list((model_dir / "tensorboard" / "train").glob("events*"))

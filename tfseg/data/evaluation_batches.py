@@ -6,10 +6,12 @@ build_evaluation  share -> decode -> resize the images, keep the masks at their 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tfseg import devices
+from tfseg.config.defaults import SIZE_MULTIPLE
 from tfseg.data import caching
 from tfseg.data.labels import LabelSpec
 from tfseg.data.pipeline import EVERYTHING, Example
@@ -26,6 +28,7 @@ def build_evaluation(
     cache: str = "none",
     mask_size: tuple[int, int] | None = None,
     share: tf.distribute.InputContext = EVERYTHING,
+    scales: Sequence[float] = (),
 ) -> tf.data.Dataset:
     """Builds one pass over every example, with masks at their own size.
 
@@ -40,13 +43,17 @@ def build_evaluation(
             examples of size (0, 0) fill up the last ones. By default each batch has its own shape.
         share: Which examples this pipeline yields: one in n, if there are n pipelines. A batch
             holds `batch_size` divided by the number of replicas, rounded up.
+        scales: For test-time augmentation, factors of the model's image size. If given, `images` is
+            a tuple of one tensor per scale, each resized from the image as it is stored.
 
     Returns:
         `(images, masks, sizes)`: float32 `[batch, height, width, 3]` normalised; int32
         `[batch, largest height, largest width]`, padded with the ignore index; int32
         `[batch, 2]`, the height and width of each mask in pixels.
     """
-    image_size = preprocessing.image_size
+    scaled = [_scale(preprocessing, scale) for scale in scales]
+    shapes = [(*one.image_size, 3) for one in scaled or [preprocessing]]
+    image_shapes = tuple(shapes) if scaled else shapes[0]
     replica_batch_size = -(-batch_size // share.num_replicas_in_sync)
     part = split.records.shard(share.num_input_pipelines, share.input_pipeline_id)
     examples = dataclasses.replace(split, records=part).examples
@@ -54,21 +61,34 @@ def build_evaluation(
         examples, _ = caching.cache_examples(examples, cache, labels)
 
     def prepare(example: Example) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        image = tf.ensure_shape(preprocessing(example["image"]), (*image_size, 3))
+        images = [
+            tf.ensure_shape(one(example["image"]), shape)
+            for one, shape in zip(scaled or [preprocessing], shapes, strict=True)
+        ]
         mask = caching.widen_mask(example)["mask"]
-        return image, mask, tf.shape(mask)
+        return tuple(images) if scaled else images[0], mask, tf.shape(mask)
 
     prepared = examples.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
     if mask_size is not None:
-        empty = (tf.zeros((*image_size, 3)), tf.zeros((0, 0), tf.int32), tf.zeros(2, tf.int32))
+        images = tuple(map(tf.zeros, shapes)) if scaled else tf.zeros(shapes[0])
+        empty = (images, tf.zeros((0, 0), tf.int32), tf.zeros(2, tf.int32))
         num_missing = _fill_count(split.num_examples, replica_batch_size, share) - len(part)
         prepared = prepared.concatenate(tf.data.Dataset.from_tensors(empty).repeat(num_missing))
     return prepared.padded_batch(
         replica_batch_size,
-        padded_shapes=((*image_size, 3), mask_size or (None, None), (2,)),
-        padding_values=(0.0, labels.ignore_index, 0),
+        padded_shapes=(image_shapes, mask_size or (None, None), (2,)),
+        padding_values=((0.0,) * len(scaled) if scaled else 0.0, labels.ignore_index, 0),
         drop_remainder=mask_size is not None,
     ).prefetch(tf.data.AUTOTUNE)
+
+
+def _scale(preprocessing: Preprocessing, scale: float) -> Preprocessing:
+    """Returns a preprocessing to the nearest size that the network takes."""
+    height, width = (
+        max(1, round(scale * side / SIZE_MULTIPLE)) * SIZE_MULTIPLE
+        for side in preprocessing.image_size
+    )
+    return dataclasses.replace(preprocessing, image_size=(height, width))
 
 
 def _fill_count(

@@ -17,20 +17,24 @@ def format_class_table(confusion: np.ndarray, class_names: Sequence[str]) -> str
         class_names: `num_classes` names that differ.
 
     Returns:
-        One line per class with its intersection over union, its accuracy and its share of the
-        true pixels, or "-" where a metric is undefined. The last line holds the means.
+        One line per class with its intersection over union, its accuracy, its Dice score and its
+        share of the true pixels, or "-" where a metric is undefined. Below them stand the means
+        over the classes, then the IoU weighted by the share of the pixels and the accuracy of all
+        pixels.
 
     Raises:
         ValueError: The matrix is not square, or the number of names differs.
     """
     metrics = summarize_confusion(confusion, class_names)
     shares = np.sum(confusion, axis=1) / max(np.sum(confusion), 1)
-    rows = [("class", "IoU %", "accuracy %", "pixels %")]
+    rows = [("class", "IoU %", "accuracy %", "Dice %", "pixels %")]
     for name, share in zip(class_names, shares, strict=True):
-        values = (metrics[f"iou_{name}"], metrics[f"accuracy_{name}"], share)
-        rows.append((name, *map(_format_percent, values)))
-    means = (metrics["mean_iou"], metrics["mean_accuracy"])
+        values = (metrics[f"{kind}_{name}"] for kind in ("iou", "accuracy", "dice"))
+        rows.append((name, *map(_format_percent, (*values, share))))
+    means = (metrics[f"mean_{kind}"] for kind in ("iou", "accuracy", "dice"))
     rows.append(("mean", *map(_format_percent, means), ""))
+    weighted = (metrics["frequency_weighted_iou"], metrics["overall_accuracy"])
+    rows.append(("by pixels", *map(_format_percent, weighted), "", ""))
     return _align(rows)
 
 

@@ -71,18 +71,21 @@ class ConfusionMatrix(tf.Module):
         """
         self.add(self.count(masks, class_maps))
 
-    def count(self, masks: tf.Tensor, class_maps: tf.Tensor) -> tf.Tensor:
+    def count(
+        self, masks: tf.Tensor, class_maps: tf.Tensor, *, per_image: bool = False
+    ) -> tf.Tensor:
         """Counts the pixels of a batch without changing the matrix; raises as `update` does.
 
         Args:
             masks: True class ids or `ignore_index`, integer `[...]`.
             class_maps: Predicted class ids, integer of the same shape. Where the mask is void, any
                 value is allowed.
+            per_image: Whether the pixels of each entry of the first axis are counted apart.
 
         Returns:
-            int32 `[num_classes ** 2 + 1]`, for `add`.
+            int32 `[num_classes ** 2 + 1]`, for `add`; per image `[batch, num_classes ** 2 + 1]`.
         """
-        masks, class_maps = _flat_pairs(masks, class_maps)
+        masks, class_maps = _flat_pairs(masks, class_maps, num_kept=int(per_image))
         num_cells = self.num_classes**2
         counts = tf.raw_ops.DenseBincount(
             input=self._cell_indices(masks, class_maps),
@@ -91,19 +94,19 @@ class ConfusionMatrix(tf.Module):
             binary_output=False,
         )
         failure = tf.cond(
-            counts[num_cells] > 0,
+            tf.reduce_any(counts[..., num_cells] > 0),
             lambda: self._fail_on_ids(masks, class_maps),
             lambda: tf.constant(False),
         )
         with tf.control_dependencies([failure]):
-            return tf.identity(counts[: num_cells + 1])
+            return tf.identity(counts[..., : num_cells + 1])
 
     def add(self, counts: tf.Tensor) -> None:
         """Adds counts of `count`, an integer tensor."""
         self._counts.assign_add(tf.cast(counts, tf.int64))
 
     def _cell_indices(self, masks, class_maps):
-        """Returns the cell index of each pixel, int32 `[num_pixels]`.
+        """Returns the cell index of each pixel, int32 of the same shape.
 
         Pixels with a class id out of range get `num_cells`, void pixels `num_cells + 1`.
         """
@@ -146,8 +149,11 @@ class ConfusionMatrix(tf.Module):
         return counts[:-1].reshape(self.num_classes, self.num_classes)
 
 
-def _flat_pairs(masks, class_maps):
-    """Returns both as vectors of one integer dtype that holds all of their possible values."""
+def _flat_pairs(masks, class_maps, num_kept: int):
+    """Returns both flat, in one integer dtype that holds all of their possible values.
+
+    The first `num_kept` axes are kept, and all others become one.
+    """
     masks, class_maps = tf.convert_to_tensor(masks), tf.convert_to_tensor(class_maps)
     for argument, tensor in (("masks", masks), ("class_maps", class_maps)):
         if not tensor.dtype.is_integer:
@@ -158,5 +164,10 @@ def _flat_pairs(masks, class_maps):
     same_shape = tf.debugging.assert_equal(tf.shape(masks), tf.shape(class_maps), message)
     wide = any(tensor.dtype in (tf.int64, tf.uint32, tf.uint64) for tensor in (masks, class_maps))
     dtype = tf.int64 if wide else tf.int32
+    shape = tf.shape(masks)
+    flat_shape = tf.concat([shape[:num_kept], [tf.reduce_prod(shape[num_kept:])]], 0)
     with tf.control_dependencies([same_shape]):
-        return tuple(tf.reshape(tf.cast(tensor, dtype), [-1]) for tensor in (masks, class_maps))
+        return tuple(
+            tf.reshape(tf.cast(tensor, dtype), flat_shape if num_kept else [-1])
+            for tensor in (masks, class_maps)
+        )

@@ -22,19 +22,21 @@ def summarize_confusion(
         class_names: Name of each class. If None, the names are "0", "1", and so on.
 
     Returns:
-        `mean_iou`, `mean_accuracy`, `overall_accuracy`, then `iou_<class>` for every class, then
-        `accuracy_<class>` for every class, all in [0, 1]. The intersection over union is nan for a
-        class that is neither true nor predicted anywhere, and the accuracy is nan for a class that
-        is never true. The means leave nan out; they are nan if nothing was counted.
+        `mean_iou`, `mean_accuracy`, `overall_accuracy`, `frequency_weighted_iou`, `mean_dice`, then
+        `iou_<class>` for every class, then `accuracy_<class>` and `dice_<class>` for every class,
+        all in [0, 1]. Dice is the F1 score of the pixels, `2 IoU / (1 + IoU)`. The weight of a
+        class in the frequency-weighted mean is its share of the true pixels. IoU and Dice are nan
+        for a class that is neither true nor predicted anywhere, and the accuracy is nan for a class
+        that is never true. The means leave nan out; they are nan if nothing was counted.
 
     Raises:
         ValueError: The matrix is not square, or the number of names differs.
     """
     confusion, class_names = _check_confusion(confusion, class_names)
-    scores = _score(confusion, len(class_names))
-    means = ("mean_iou", "mean_accuracy", "overall_accuracy")
+    scores = _score(confusion, len(class_names)) | _score_further(confusion)
+    means = ("mean_iou", "mean_accuracy", "overall_accuracy", "frequency_weighted_iou", "mean_dice")
     summary = {key: float(scores[key]) for key in means}
-    for metric in ("iou", "accuracy"):
+    for metric in ("iou", "accuracy", "dice"):
         per_category = zip(class_names, scores[f"per_category_{metric}"], strict=True)
         summary |= {f"{metric}_{class_name}": float(score) for class_name, score in per_category}
     return summary
@@ -182,6 +184,18 @@ def _score(confusion: np.ndarray, num_classes: int) -> dict[str, float | np.ndar
         "overall_accuracy": _divide(intersection.sum(), truth.sum()),
         "per_category_iou": iou,
         "per_category_accuracy": accuracy,
+    }
+
+
+def _score_further(confusion: np.ndarray) -> dict[str, float | np.ndarray]:
+    """Computes the metrics that `evaluate` does not have."""
+    intersection, truth, prediction = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    iou = _divide(intersection, truth + prediction - intersection)
+    dice = _divide(2 * intersection, truth + prediction)
+    return {
+        "frequency_weighted_iou": _divide(np.nansum(truth * iou), truth.sum()),
+        "mean_dice": _mean_of_present(dice),
+        "per_category_dice": dice,
     }
 
 

@@ -12,10 +12,10 @@ from tfseg.data import evaluation_batches, pipeline
 from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.data.catalog import DatasetSpec
 from tfseg.errors import UserError
-from tfseg.evaluation import evaluator
+from tfseg.evaluation import class_names, evaluator
 from tfseg.evaluation.class_table import format_class_table
 from tfseg.evaluation.evaluator import Scores
-from tfseg.models import segformer
+from tfseg.models import class_order, segformer
 from tfseg.models.segformer import Segformer
 
 _logger = logging.getLogger(__name__)
@@ -47,20 +47,21 @@ def run_evaluation(config: EvalConfig) -> dict[str, float]:
 
 
 def load_model(config: EvalConfig, spec: DatasetSpec) -> Segformer:
-    """Loads the model and checks that its classes match the data set's.
+    """Loads the model and puts its classes in the order of the data set's.
 
     Raises:
-        UserError: The numbers of classes differ.
+        UserError: The model has other classes than the data set.
     """
     model = segformer.load_model(config.run.model, image_size=config.data.image_size)
-    predicted, held = _describe_classes(model.labels.names), _describe_classes(spec.labels.names)
-    if model.labels.num_classes != spec.labels.num_classes:
-        raise UserError(
-            f"--model={config.run.model} predicts {predicted}, but "
-            f"--dataset={config.data.dataset} has {held}; name the mask values with --id2label"
-        )
-    if predicted != held:
-        _logger.warning("class names differ: the model has %s, the data set %s", predicted, held)
+    class_names.check_same(
+        model.labels.names,
+        spec.labels.names,
+        model=f"--model={config.run.model}",
+        dataset=f"--dataset={config.data.dataset}",
+    )
+    if model.labels.names != spec.labels.names:
+        _logger.info("the classes of the model are put in the order of the data set's")
+        class_order.reorder_classes(model, spec.labels)
     return model
 
 
@@ -116,7 +117,3 @@ def _log_scores(scores: Scores, spec: DatasetSpec, config: EvalConfig) -> None:
         pipeline.versioned_name(config.data, spec),
         _eval_split(spec, config),
     )
-
-
-def _describe_classes(names: tuple[str, ...]) -> str:
-    return f"{len(names)} classes ({', '.join(names)})"

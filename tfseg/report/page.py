@@ -1,9 +1,13 @@
-"""The report of a run: a page with metrics, training curves, predictions, confusion matrix."""
+"""The report of a run: one page with metrics, classes, pictures and what the run was.
+
+The page is `templates/report.html`, filled in by Jinja. Its pictures are part of it, so that one
+file can be sent on; they also lie beside it as PNG files.
+"""
 
 from __future__ import annotations
 
-import csv
-import html
+import base64
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -11,180 +15,179 @@ import numpy as np
 from etils import epath
 
 from tfseg.data.labels import LabelSpec
-from tfseg.errors import UserError
 from tfseg.files import write_atomically
-from tfseg.report import figures
+from tfseg.report import class_bars, confusion_figure, figures, gallery
+from tfseg.report.gallery import Prediction
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; }
-th, td { padding: .2rem 1rem .2rem 0; text-align: left; border-bottom: 1px solid #8884; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.swatch { display: inline-block; width: .9em; height: .9em; margin-right: .5em;
-  border: 1px solid #888; vertical-align: -.1em; }
-figure { margin: 1rem 0; }
-img { max-width: 100%; background: white; }
-"""
+# File -> heading and explanation of each picture, in the order of the page.
+_PICTURES = {
+    "curves.png": (
+        "Training curves",
+        "The dotted line marks the best mean IoU.",
+    ),
+    "classes.png": ("IoU of each class", "Whiskers are 95 % intervals over the images."),
+    "predictions.png": (
+        "Predictions",
+        "The best, median and worst images of the eval split by their own mean IoU. In the last "
+        "column wrong pixels are dark red and void ones white.",
+    ),
+    "confusion_matrix.png": (
+        "Confusion matrix",
+        "Which classes were predicted for the pixels of each true class.",
+    ),
+}
+_CLASS_COLUMNS = {"iou": "IoU", "accuracy": "accuracy", "dice": "Dice"}
 
 
-def read_history(path: epath.PathLike) -> list[dict[str, float]]:
-    """Reads a `history.csv` with a header. An empty field becomes NaN.
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What a report shows.
 
-    Args:
-        path: A local path or any path that `etils.epath` can read, such as `gs://`.
-
-    Returns:
-        For each row, column name -> value.
-
-    Raises:
-        UserError: A field is not a number, or a row is longer or shorter than the header.
+    Attributes:
+        title: Heading of the page.
+        labels: Names, mask values and colours of the classes.
+        metrics: Final metrics; `iou_<class>`, `accuracy_<class>` and `dice_<class>` fill the table
+            of classes.
+        confusion: Pixel counts, int64 `[num_classes, num_classes]`; rows are the true classes,
+            columns the predicted ones.
+        history: One row per evaluation, as `history.read_history` returns them. May be empty.
+        predictions: Examples to show. May be empty.
+        iou_intervals: float64 `[2, num_classes]`: lower and upper end of the interval of each
+            class's IoU; None if they are not known.
+        facts: Tables of what the run was: heading -> name -> text.
     """
-    lines = epath.Path(path).read_text().splitlines()
-    header, *rows = list(csv.reader(lines)) or [[]]
-    return [_read_row(path, number, header, row) for number, row in enumerate(rows, 2) if row]
+
+    title: str
+    labels: LabelSpec
+    metrics: Mapping[str, float | str | None]
+    confusion: np.ndarray
+    history: Sequence[Mapping[str, float]] = ()
+    predictions: Sequence[Prediction] = ()
+    iou_intervals: np.ndarray | None = None
+    facts: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
 
-def write_report(
-    report_dir: epath.PathLike,
-    *,
-    history_csv_rows: Sequence[Mapping[str, float]],
-    gallery: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
-    confusion: np.ndarray,
-    labels: LabelSpec,
-    metrics: Mapping[str, float],
-    title: str = "Training report",
-) -> epath.Path:
-    """Writes `index.html` and its figures.
+def write_report(report_dir: epath.PathLike, content: Content) -> epath.Path:
+    """Writes `index.html` and its pictures.
 
-    Each file is written to a temporary name and then renamed. All figures are drawn before the
-    first file is written, so an error in drawing leaves an older report unchanged. If the history
-    or the gallery is empty, the page has no `curves.png` or no `predictions.png`.
+    Each file is written to a temporary name and then renamed. All pictures are drawn before the
+    first file is written, so an error in drawing leaves an older report unchanged. Without history
+    or predictions there is no `curves.png` or no `predictions.png`.
 
     Args:
         report_dir: Folder to write to. It is created if it does not exist.
-        history_csv_rows: One row per evaluation, as `read_history` returns them. May be empty.
-        gallery: For each example the image, uint8 `[height, width, 3]`, RGB, and the mask and the
-            predicted class map, integer `[height, width]`. May be empty.
-        confusion: Pixel counts, int64 `[num_classes, num_classes]`; rows are the true classes,
-            columns the predicted ones.
-        labels: Names and colours of the classes.
-        metrics: Final metrics; `iou_<class>` and `accuracy_<class>` fill the table of classes.
-        title: Heading of the page.
+        content: What the report shows.
 
     Returns:
         The path of `index.html`.
 
     Raises:
-        ValueError: The functions of `tfseg.report.figures` refuse the history, the gallery or the
-            confusion matrix.
+        ValueError: The history, the predictions or the confusion matrix do not fit together.
     """
-    pictures = _draw_pictures(history_csv_rows, gallery, confusion, labels)
-    page = _render_page(title, metrics, labels, np.asarray(confusion), pictures)
+    pictures = _draw_pictures(content)
+    page = _render(content, pictures)
     report_dir = epath.Path(report_dir)
-    for name, content in (*pictures.items(), ("index.html", page)):
-        write_atomically(report_dir / name, content)
+    for name, data in (*pictures.items(), ("index.html", page)):
+        write_atomically(report_dir / name, data)
     return report_dir / "index.html"
 
 
-def _read_row(path, number: int, header: list[str], row: list[str]) -> dict[str, float]:
-    if len(row) != len(header):
-        raise UserError(
-            f"{path}, line {number}: expected {len(header)} fields as in the header, "
-            f"received {len(row)}"
-        )
-    try:
-        return {name: float(field or "nan") for name, field in zip(header, row, strict=True)}
-    except ValueError as error:
-        raise UserError(f"{path}, line {number}: expected numbers, received {row}") from error
-
-
-def _draw_pictures(history, gallery, confusion, labels: LabelSpec) -> dict[str, bytes]:
+def _draw_pictures(content: Content) -> dict[str, bytes]:
     """Returns file name -> PNG bytes, in the order of the page."""
+    labels = content.labels
     drawn = {}
-    if history:
-        drawn["curves.png"] = figures.draw_training_curves(history)
-    if gallery:
-        images, masks, class_maps = zip(*gallery, strict=True)
-        drawn["predictions.png"] = figures.draw_prediction_gallery(
-            images, masks, class_maps, labels
-        )
-    drawn["confusion_matrix.png"] = figures.draw_confusion_matrix(confusion, labels.names)
+    if content.history:
+        drawn["curves.png"] = figures.draw_training_curves(content.history)
+    iou = [content.metrics.get(f"iou_{name}", math.nan) for name in labels.names]
+    drawn["classes.png"] = class_bars.draw_class_bars(iou, labels, content.iou_intervals)
+    if content.predictions:
+        drawn["predictions.png"] = gallery.draw_predictions(content.predictions, labels)
+    drawn["confusion_matrix.png"] = confusion_figure.draw_confusion_matrix(
+        content.confusion, labels.names
+    )
     return {name: figures.encode_figure(figure) for name, figure in drawn.items()}
 
 
-def _render_page(
-    title: str,
-    metrics: Mapping[str, float],
-    labels: LabelSpec,
-    confusion: np.ndarray,
-    pictures: Mapping[str, bytes],
-) -> str:
-    captions = {
-        "curves.png": "Training curves",
-        "predictions.png": "Predictions",
-        "confusion_matrix.png": "Confusion matrix",
-    }
-    sections = "\n".join(
-        f'<h2>{captions[name]}</h2>\n<figure><img src="{name}" alt="{captions[name]}"></figure>'
-        for name in pictures
+def _render(content: Content, pictures: Mapping[str, bytes]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tfseg.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>{html.escape(title)}</h1>
-<h2>Final metrics</h2>
-{_metrics_table(metrics, labels)}
-<h2>Classes</h2>
-{_class_table(metrics, labels, confusion)}
-{sections}
-</body>
-</html>
-"""
-
-
-def _metrics_table(metrics: Mapping[str, float], labels: LabelSpec) -> str:
-    per_class = {f"{kind}_{name}" for name in labels.names for kind in ("iou", "accuracy")}
-    rows = "\n".join(
-        f'<tr><th scope="row">{html.escape(name)}</th>{_number(value)}</tr>'
-        for name, value in metrics.items()
-        if name not in per_class
+    return environment.get_template("report.html").render(
+        title=content.title,
+        headline=_headline(content.metrics),
+        metrics=_overall_metrics(content),
+        class_headings=("mask values", *_CLASS_COLUMNS.values(), "95 % interval", "% of pixels"),
+        classes=_class_rows(content),
+        pictures=[_picture(name, data) for name, data in pictures.items()],
+        facts=content.facts,
     )
-    return f"<table>\n{rows}\n</table>"
 
 
-def _class_table(metrics: Mapping[str, float], labels: LabelSpec, confusion: np.ndarray) -> str:
-    shares = 100 * confusion.sum(axis=1) / max(int(confusion.sum()), 1)
-    headings = "".join(
-        f'<th scope="col" class="number">{heading}</th>'
-        for heading in ("IoU", "accuracy", "% of pixels")
-    )
-    rows = []
-    for name, color, share in zip(labels.names, labels.palette, shares, strict=True):
-        swatch = f'<span class="swatch" style="background: rgb{tuple(color)}"></span>'
-        cells = _number(metrics.get(f"iou_{name}")) + _number(metrics.get(f"accuracy_{name}"))
-        rows.append(
-            f'<tr><th scope="row">{swatch}{html.escape(name)}</th>{cells}'
-            f'<td class="number">{share:.2f}</td></tr>'
-        )
+def _headline(metrics: Mapping[str, float | str | None]) -> str:
+    mean_iou, low = metrics.get("mean_iou"), metrics.get("mean_iou_low")
+    if mean_iou is None or low is None:
+        return ""
     return (
-        f'<table>\n<thead><tr><th scope="col">class</th>{headings}</tr></thead>\n'
-        f"<tbody>\n{chr(10).join(rows)}\n</tbody>\n</table>"
+        f"Mean IoU {_number(mean_iou)}, with a 95 % interval over the images of {_number(low)} "
+        f"to {_number(metrics['mean_iou_high'])}."
     )
+
+
+def _overall_metrics(content: Content) -> dict[str, str]:
+    names = content.labels.names
+    per_class = {f"{kind}_{name}" for name in names for kind in _CLASS_COLUMNS}
+    metrics = content.metrics.items()
+    return {name: _number(value) for name, value in metrics if name not in per_class}
+
+
+def _class_rows(content: Content) -> list[dict]:
+    labels, confusion = content.labels, np.asarray(content.confusion)
+    shares = 100 * confusion.sum(axis=1) / max(int(confusion.sum()), 1)
+    return [
+        {
+            "name": name,
+            "color": tuple(map(int, labels.palette[class_id])),
+            "cells": [
+                _mask_values(labels, class_id),
+                *(_number(content.metrics.get(f"{kind}_{name}")) for kind in _CLASS_COLUMNS),
+                _interval(content.iou_intervals, class_id),
+                f"{shares[class_id]:.2f}",
+            ],
+        }
+        for class_id, name in enumerate(labels.names)
+    ]
+
+
+def _mask_values(labels: LabelSpec, class_id: int) -> str:
+    return ", ".join(str(raw) for raw, own in labels.class_of_value.items() if own == class_id)
+
+
+def _interval(intervals: np.ndarray | None, class_id: int) -> str:
+    if intervals is None or np.isnan(intervals[:, class_id]).any():
+        return "-"
+    return " to ".join(_number(float(end)) for end in intervals[:, class_id])
+
+
+def _picture(name: str, data: bytes) -> dict[str, str]:
+    heading, explanation = _PICTURES[name]
+    return {
+        "id": name.removesuffix(".png"),
+        "heading": heading,
+        "explanation": explanation,
+        "base64": base64.b64encode(data).decode(),
+    }
 
 
 def _number(value: float | str | None) -> str:
-    """Returns a table cell with four decimals, or with a dash if the value is undefined."""
+    """Returns a number with four decimals, or a dash if the value is undefined."""
     if isinstance(value, str):
-        text = html.escape(value)
-    elif value is None or math.isnan(value):
-        text = "-"
-    else:
-        text = str(value) if isinstance(value, int) else f"{value:.4f}"
-    return f'<td class="number">{text}</td>'
+        return value
+    if value is None or math.isnan(value):
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"

@@ -50,8 +50,8 @@ def build_model(run: Run) -> Segformer:
     return model
 
 
-def fit(model: Segformer, run: Run) -> bool:
-    """Trains from the newest checkpoint to the end; returns whether any epoch was left to do."""
+def fit(model: Segformer, run: Run) -> int:
+    """Trains from the newest checkpoint to the end; returns how many steps were left to do."""
     config = run.config
     spans = plan_epochs(*count_steps(run))
     total_epochs = spans[-1].end
@@ -67,12 +67,12 @@ def fit(model: Segformer, run: Run) -> bool:
         first_epoch = int(state.epoch.numpy())
         if first_epoch >= total_epochs:
             _logger.info("training is done already: %d epochs", first_epoch)
-            return False
+            return 0
         callbacks = build_callbacks(model, run, state, manager, total_epochs)
     with data_service.watching(config.train_data.data_service):
         for span in spans:
             fit_span(model, run, span, max(first_epoch, span.start), callbacks)
-    return True
+    return sum(max(0, span.end - max(first_epoch, span.start)) * span.steps for span in spans)
 
 
 class Span(NamedTuple):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
+import time
 from collections.abc import Mapping
 
 import numpy as np
 
 from tfseg import files
-from tfseg.data.split import Split
 from tfseg.errors import UserError
-from tfseg.evaluation import evaluator
+from tfseg.evaluation import bootstrap, evaluator
 from tfseg.evaluation.class_table import format_class_table
 from tfseg.evaluation.evaluator import Evaluator, Scores
 from tfseg.hub.run_card import run_card
@@ -19,23 +18,22 @@ from tfseg.models import segformer
 from tfseg.models.segformer import Segformer
 from tfseg.report import page
 from tfseg.serving import bundle
-from tfseg.serving.module import ServingModule
-from tfseg.training import strategies
+from tfseg.training import run_report, strategies
 from tfseg.training.fitting import build_eval_batches
 from tfseg.training.preparation import Run
+from tfseg.training.run_report import Effort
 
 _logger = logging.getLogger(__name__)
 
-_GALLERY_SIZE = 4
 _PICTURE = "predictions.png"
 
 
-def write_results(run: Run, *, is_new: bool) -> dict[str, float]:
+def write_results(run: Run, effort: Effort) -> dict[str, float]:
     """Scores the best weights on all devices, and has the chief write what the training leaves.
 
     Args:
         run: A training that has ended.
-        is_new: Whether it has trained, so that the SavedModel needs another version.
+        effort: What this process trained. Without any step, the SavedModel needs no new version.
 
     Returns:
         The metrics, as in `metrics.json`.
@@ -44,18 +42,24 @@ def write_results(run: Run, *, is_new: bool) -> dict[str, float]:
         UserError: No evaluation gave a value of the monitored metric that can be compared.
     """
     strategies.wait_for_all(run.strategy)  # until the chief has written the best weights
+    started = time.monotonic()
     with run.strategy.scope():
         best = load_best(run)
-        scores = score(best, run)
+        scores, counts = score(best, run)
+    seconds = time.monotonic() - started
+    effort = effort._replace(eval_examples=scores.num_examples, eval_seconds=seconds)
     metrics = scores.metrics(run.spec.labels.names)
+    if counts is not None:
+        low, high = bootstrap.mean_iou_interval(counts)
+        metrics |= {"mean_iou_low": low, "mean_iou_high": high}
     if strategies.is_chief(run.strategy):
         if run.strategy.num_replicas_in_sync > 1:
             best = load_best(run)  # on one device, for predictions and the SavedModel
-        write_report(best, run, scores)
+        write_report(best, run, scores, metrics, counts, effort)
         if run.uploads:
             run.uploads.submit(f"Best weights, mean IoU {metrics['mean_iou']:.4f}")
         if run.config.run.export:
-            export_best(best, run, is_new=is_new)
+            export_best(best, run, is_new=effort.steps > 0)
     strategies.wait_for_all(run.strategy)  # A worker that ends would be missed by the chief.
     return metrics
 
@@ -78,15 +82,32 @@ def load_best(run: Run) -> Segformer:
     return segformer.load_model(str(folder), precision=run.config.training.precision)
 
 
-def score(model: Segformer, run: Run) -> Scores:
-    """Evaluates a model on the eval split; call it in the scope of the strategy."""
-    return Evaluator(model, run.spec.labels).evaluate(build_eval_batches(model, run))
+def score(model: Segformer, run: Run) -> tuple[Scores, np.ndarray | None]:
+    """Evaluates a model on the eval split; call it in the scope of the strategy.
+
+    Returns:
+        The scores, and the counts of each image, int64 `[num_images, 3, num_classes]`, in the order
+        of the split; None where other workers have some of them.
+    """
+    counts = []
+    scorer = Evaluator(model, run.spec.labels, per_image=True)
+    scores = scorer.evaluate(
+        build_eval_batches(model, run), lambda images: counts.append(images.counts)
+    )
+    counts = np.concatenate(counts)
+    return scores, counts if len(counts) == scores.num_examples else None
 
 
-def write_report(model: Segformer, run: Run, scores: Scores) -> None:
+def write_report(
+    model: Segformer,
+    run: Run,
+    scores: Scores,
+    metrics: dict[str, float],
+    counts: np.ndarray | None,
+    effort: Effort,
+) -> None:
     """Writes `metrics.json`, the model card and `report/`, and logs the metrics of each class."""
     labels, dataset = run.spec.labels, run.config.data.dataset
-    metrics = scores.metrics(labels.names)
     facts = {
         "dataset": dataset,
         "split": run.eval.name,
@@ -95,15 +116,8 @@ def write_report(model: Segformer, run: Run, scores: Scores) -> None:
     }
     text = evaluator.metrics_to_json({**facts, **metrics})
     files.write_atomically(run.model_dir / "metrics.json", text)
-    page.write_report(
-        run.model_dir / "report",
-        history_csv_rows=page.read_history(run.model_dir / "history.csv"),
-        gallery=build_gallery(model, run.eval),
-        confusion=scores.confusion,
-        labels=labels,
-        metrics=metrics,
-        title=f"{dataset}, {run.eval.name}",
-    )
+    content = run_report.build_content(model, run, metrics, scores.confusion, counts, effort)
+    page.write_report(run.model_dir / "report", content)
     write_model_card(run, metrics)
     _logger.info("%s", format_class_table(scores.confusion, labels.names))
 
@@ -120,20 +134,6 @@ def write_model_card(run: Run, metrics: Mapping[str, float]) -> None:
         picture=_PICTURE if picture.exists() else None,
     )
     files.write_atomically(best / "README.md", card)
-
-
-def build_gallery(
-    model: Segformer, split: Split
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Returns (image, mask, class map) of a few examples that are spread over the split."""
-    served = ServingModule(model)
-    stride = max(1, split.num_examples // _GALLERY_SIZE)
-    few = split.records.shard(stride, 0).take(_GALLERY_SIZE)
-    gallery = []
-    for example in dataclasses.replace(split, records=few).examples.as_numpy_iterator():
-        class_map = served.predict_images(example["image"][None])["class_map"]
-        gallery.append((example["image"], example["mask"], class_map[0].numpy()))
-    return gallery
 
 
 def export_best(model: Segformer, run: Run, *, is_new: bool) -> None:

@@ -10,6 +10,7 @@ from tfseg.config.commands import TrainConfig
 from tfseg.data.bad_examples import naming_bad_examples
 from tfseg.training import fitting, results, run_directory, strategies
 from tfseg.training.preparation import prepare_run
+from tfseg.training.run_report import Effort
 
 _logger = logging.getLogger(__name__)
 
@@ -37,8 +38,10 @@ def run_training(config: TrainConfig) -> dict[str, float]:
         if strategies.is_chief(strategy):
             run_directory.write_run_files(run.model_dir, run.config, run.spec.labels, run.splits)
         with run.uploads or contextlib.nullcontext():  # At its end it waits for the last upload.
-            has_trained = fitting.fit(model, run)
-            metrics = results.write_results(run, is_new=has_trained)
+            began = time.monotonic()
+            num_steps = fitting.fit(model, run)
+            effort = Effort(num_steps, train_seconds=time.monotonic() - began)
+            metrics = results.write_results(run, effort)
             minutes = (time.monotonic() - started) / 60
             summary = "mean IoU %.4f after %.1f minutes; all results are in %s"
             _logger.info(summary, metrics["mean_iou"], minutes, run.model_dir)

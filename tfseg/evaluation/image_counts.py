@@ -1,0 +1,33 @@
+"""What remains of every image after it is scored: three counts per class."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+# The rows of an image's counts.
+INTERSECTION, TRUE, PREDICTED = range(3)
+
+
+def from_confusions(counts: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Reduces the confusion matrix of each image to three counts per class.
+
+    IoU, accuracy and Dice of any set of images follow from the sums of these counts, so they are
+    enough for a bootstrap over images. They take 24 bytes per image and class as int64, whatever
+    the size of the image: 7 MB for 2000 images and 150 classes, where the matrices would take
+    360 MB.
+
+    Args:
+        counts: Of `ConfusionMatrix.count(..., per_image=True)`.
+        num_classes: Number of classes.
+
+    Returns:
+        int32 `[batch, 3, num_classes]`: per class the pixels that are rightly predicted, those that
+        are true, and those that are predicted where the mask is not void.
+    """
+    matrices = tf.reshape(counts[:, : num_classes**2], (-1, num_classes, num_classes))
+    parts = (
+        tf.linalg.diag_part(matrices),
+        tf.reduce_sum(matrices, axis=2),
+        tf.reduce_sum(matrices, axis=1),
+    )
+    return tf.stack(parts, axis=1)
