@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.report.examples import make_example
-from tfseg.data.labels import default_palette
+from tfseg.data.palettes import choose_palette
 from tfseg.report.legend import add_legend
 
 
@@ -14,7 +14,7 @@ def holds(picture, color):
 
 @pytest.mark.parametrize("size", [(1, 1), (40, 300), (300, 40), (480, 640)])
 def test_the_picture_stays_and_every_colour_is_below_it(size):
-    image, palette = make_example(*size)[0], default_palette(20)
+    image, palette = make_example(*size)[0], choose_palette([str(index) for index in range(20)])
     entries = [(f"class {index}", color) for index, color in enumerate(palette)]
     picture = add_legend(image, entries)
     assert picture.dtype == np.uint8

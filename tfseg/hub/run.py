@@ -15,7 +15,7 @@ from tfseg.config.commands import PushConfig, TrainConfig
 from tfseg.errors import UserError
 from tfseg.hub import failures, repository, snapshot
 from tfseg.hub.run_card import unfinished_run_card
-from tfseg.report import page
+from tfseg.report.history import read_history
 
 _logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def _unfinished_card(run: TrainConfig, model_dir: epath.Path) -> str:
     """Returns the card of a run that has not ended, and so has not written its own."""
     names = json.loads((model_dir / "labels.json").read_text())["names"]
     monitor, sign = run.training.monitor, -1 if run.training.monitor == "val_loss" else 1
-    history = page.read_history(model_dir / "history.csv")
-    rows = [row for row in history if math.isfinite(row[monitor])]
+    evaluations = read_history(model_dir / "history.csv")
+    rows = [row for row in evaluations if math.isfinite(row[monitor])]
     best = max(rows, key=lambda row: sign * row[monitor])
     return unfinished_run_card(run, names, best, int(best["epoch"]))
