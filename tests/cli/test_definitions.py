@@ -75,6 +75,10 @@ def test_a_missing_required_flag_is_named(config_class):
         parse(config_class)
 
 
+def test_masks_on_disk_need_no_model():
+    assert parse(EvalConfig, "--predictions=masks").run.predictions == "masks"
+
+
 def test_values_of_every_kind():
     config = parse(
         TrainConfig,
