@@ -64,6 +64,15 @@ def test_the_other_benchmarks_run(name, peers, unit, tmp_path):
 
 
 @pytest.mark.slow
+def test_eval_rate_scores_masks_and_skips_a_peer_that_is_out_of_reach(tmp_path):
+    """The Hub, from which the peer comes, cannot be reached in a test."""
+    printed, rows = run_tiny("eval_rate", tmp_path / "results.json")
+    assert [row["peer"] for row in rows] in ([], ["evaluate"])
+    assert all(row.keys() == KEYS and row["unit"] == "images/s" for row in rows)
+    assert bool(rows) != ("evaluate/_compute is skipped: " in printed)
+
+
+@pytest.mark.slow
 def test_scaling_runs_two_workers(tmp_path):
     printed, rows = run_tiny("scaling", tmp_path / "results.json")
     assert [row["peer"] for row in rows] == ["ideal", "apart", "step_to_all_reduce"]

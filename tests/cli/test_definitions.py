@@ -87,6 +87,10 @@ def test_a_push_needs_a_run_and_nothing_else():
     assert parse(PushConfig, "--model_dir=runs/x") == PushConfig(model_dir="runs/x")
 
 
+def test_masks_on_disk_need_no_model():
+    assert parse(EvalConfig, "--predictions=masks").run.predictions == "masks"
+
+
 def test_values_of_every_kind():
     config = parse(
         TrainConfig,

@@ -173,3 +173,17 @@ def test_eval_fraction_is_for_sources_without_slices_of_their_own():
     for fraction in (0.0, 1.0):
         with pytest.raises(UserError, match="--eval_fraction must be"):
             DataConfig(dataset="folder:a", eval_fraction=fraction)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model": "m", "predictions": "p"}, "--predictions=p are scored without a model, but"),
+        ({"predictions": "p", "tta": "flip"}, "--tta=flip cannot change what --predictions gives"),
+        ({"model": "saved_model:s", "tta": "flip"}, "cannot change what --model=saved_model:s"),
+        ({"predictions": "p", "save_predictions": "d"}, "--save_predictions has nothing new"),
+    ],
+)
+def test_evaluations_refuse_flags_that_contradict_one_another(fields, message):
+    with pytest.raises(UserError, match=message):
+        EvalRunConfig(**fields)

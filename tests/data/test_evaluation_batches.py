@@ -39,6 +39,29 @@ def test_evaluation_sees_every_example_once_at_its_own_size(source, ignore_index
     assert batch_sizes == [4, 4, 2]
 
 
+@pytest.mark.parametrize("mask_size", [None, (60, 60)])
+def test_scales_give_each_image_at_several_sizes_that_the_network_takes(source, mask_size):
+    batches = evaluation_batches.build_evaluation(
+        source.split,
+        PREPROCESSING,
+        LABELS,
+        batch_size=4,
+        scales=(0.5, 1.0, 2.7),
+        mask_size=mask_size,
+    )
+    seen = []
+    for images, masks, _ in batches.as_numpy_iterator():
+        assert [view.shape[1:] for view in images] == [(32, 32, 3), (32, 32, 3), (96, 96, 3)]
+        for view in images:
+            expected = (
+                np.where(masks[:, 0, 0] == LABELS.ignore_index, 0, masks[:, 0, 0] + 10) / 25.5
+            )
+            assert view.max((1, 2, 3)) == pytest.approx(expected, abs=1e-5)
+        seen += masks[:, 0, 0].tolist()
+    assert seen[:COUNT] == list(range(COUNT))
+    assert len(seen) == (12 if mask_size else COUNT)
+
+
 @pytest.mark.parametrize("cache", ["none", "memory"])
 def test_the_shares_of_an_evaluation_hold_every_example_once(cache):
     sources, sizes, seen = [], [], []

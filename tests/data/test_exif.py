@@ -125,6 +125,10 @@ def test_a_mask_of_the_stored_size_is_turned_along_with_its_image(orientation, r
     data = with_segments(encode_jpeg(image), exif_segment(orientation))
     upright = images.decode_image(data)
     np.testing.assert_array_equal(exif.turn_mask(mask, upright, data), expected)
+    np.testing.assert_array_equal(exif.turn_mask_of_file(mask, data), expected)
+    fitting = np.zeros(upright.shape[:2], np.int32)
+    fitting[0, 1] = 1
+    np.testing.assert_array_equal(exif.turn_mask_of_file(fitting, data), fitting)
 
 
 @pytest.mark.parametrize("size", [(33, 24), (24, 24), (7, 5)])
@@ -140,3 +144,4 @@ def test_a_mask_of_a_square_image_stays_as_it_is(rng):
     data = with_segments(encode_jpeg(photograph(rng, (24, 24))), exif_segment(6))
     mask = rng.integers(0, 9, (24, 24)).astype(np.int32)
     np.testing.assert_array_equal(exif.turn_mask(mask, images.decode_image(data), data), mask)
+    np.testing.assert_array_equal(exif.turn_mask_of_file(mask, data), mask)

@@ -1,34 +1,166 @@
 """Evaluating a saved model gives the metrics that its training run wrote."""
 
+import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
 import safetensors.numpy
+from PIL import Image
 
+from tests.conftest import BOX_NAMES, NUM_EVAL_BOXES
 from tests.data.exif_files import exif_segment, with_segments
 from tfseg.config import DataConfig, EvalConfig, EvalRunConfig
 from tfseg.data import pipeline
 from tfseg.data.catalog import get_dataset_spec
 from tfseg.errors import UserError
+from tfseg.evaluation import bootstrap, eval_file
 from tfseg.evaluation import run as evaluation_run
+
+RUN_FIELDS = {field.name for field in dataclasses.fields(EvalRunConfig)}
 
 
 def make_config(model, dataset, **fields):
+    run = {name: fields.pop(name) for name in RUN_FIELDS & set(fields)}
+    run = {name: str(value) for name, value in run.items()}
     return EvalConfig(
-        run=EvalRunConfig(model=str(model), output=fields.pop("output", None)),
+        run=EvalRunConfig(model=model and str(model), **run),
         data=DataConfig(dataset=dataset, **fields),
     )
 
 
-def test_metrics_equal_those_of_the_training_run(boxes_run, boxes_dir, tmp_path):
-    model_dir, _, expected = boxes_run
-    output = tmp_path / "metrics.json"
-    scored = evaluation_run.run_evaluation(
-        make_config(model_dir / "best", f"folder:{boxes_dir}", output=str(output))
-    )
-    assert scored == pytest.approx(expected, abs=1e-6)
+@pytest.fixture(scope="module")
+def written(boxes_run, boxes_dir, tmp_path_factory):
+    """(metrics, JSON file, folder of masks) of an evaluation of the trained model."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    output, masks = folder / "eval.json", folder / "masks"
+    best, dataset = boxes_run[0] / "best", f"folder:{boxes_dir}"
+    config = make_config(best, dataset, output=output, save_predictions=masks)
+    return evaluation_run.run_evaluation(config), output, masks
+
+
+def test_metrics_equal_those_of_the_training_run(boxes_run, written):
+    metrics, output, _ = written
+    expected = boxes_run[2]
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert metrics["mean_iou_low"] <= metrics["mean_iou"] <= metrics["mean_iou_high"]
     assert json.loads(output.read_text())["mean_iou"] == pytest.approx(expected["mean_iou"])
+
+
+def test_the_file_has_the_counts_of_each_image_by_its_name(written, boxes_dir):
+    metrics, output, masks = written
+    values = json.loads(output.read_text())
+    assert list(values["images"]) == [str(index) for index in range(NUM_EVAL_BOXES)]
+    for name, counts in values["images"].items():
+        truth = np.array(Image.open(boxes_dir / "annotations" / "val" / f"{name}.png"))
+        class_map = np.array(Image.open(masks / f"{name}.png"))
+        class_map = np.where(truth == 255, 255, class_map)
+        for class_id in range(3):
+            is_true, is_predicted = truth == class_id, class_map == class_id
+            expected = [np.sum(is_true & is_predicted), np.sum(is_true), np.sum(is_predicted)]
+            assert counts.get(str(class_id), [0, 0, 0]) == expected
+    record = eval_file.read(str(output))
+    assert record.classes == BOX_NAMES
+    interval = bootstrap.mean_iou_interval(record.counts)
+    assert interval == (metrics["mean_iou_low"], metrics["mean_iou_high"])
+
+
+def test_masks_on_disk_score_as_the_model_that_wrote_them(written, boxes_dir, caplog):
+    metrics, output, masks = written
+    config = make_config(None, f"folder:{boxes_dir}", predictions=masks, compare=output)
+    with caplog.at_level("INFO"):
+        scored = evaluation_run.run_evaluation(config)
+    assert "loss" not in scored
+    expected = {**metrics, "mean_iou_difference": 0.0}
+    expected |= {"mean_iou_difference_low": 0.0, "mean_iou_difference_high": 0.0}
+    del expected["loss"]
+    assert scored == expected
+    assert f"{masks} (mean IoU {metrics['mean_iou']:.4f}) neither beats nor loses" in caplog.text
+    assert "+0.0000 to +0.0000 over the same 5 images, which contains 0" in caplog.text
+
+
+def test_perfect_masks_beat_the_model(written, boxes_dir, tmp_path, caplog):
+    perfect, output = tmp_path / "perfect", tmp_path / "perfect.json"
+    perfect.mkdir()
+    for path in (boxes_dir / "annotations" / "val").iterdir():
+        Image.fromarray(np.array(Image.open(path)) % 255).save(perfect / path.name)
+    config = make_config(
+        None, f"folder:{boxes_dir}", predictions=perfect, compare=written[1], output=output
+    )
+    with caplog.at_level("INFO"):
+        scored = evaluation_run.run_evaluation(config)
+    assert scored["mean_iou"] == scored["mean_dice"] == scored["mean_iou_low"] == 1
+    assert scored["mean_iou_difference"] == pytest.approx(1 - written[0]["mean_iou"])
+    assert f"{perfect} (mean IoU 1.0000) beats {written[1]}" in caplog.text
+    caplog.clear()
+    config = make_config(None, f"folder:{boxes_dir}", predictions=written[2], compare=output)
+    with caplog.at_level("INFO"):
+        evaluation_run.run_evaluation(config)
+    assert "is worse than" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "folder", ["saved_model", pytest.param("saved_model/1", marks=pytest.mark.slow)]
+)
+def test_an_exported_model_scores_as_the_one_it_was_exported_from(
+    boxes_run, boxes_dir, written, folder, tmp_path
+):
+    model = f"saved_model:{boxes_run[0] / folder}"
+    config = make_config(model, f"folder:{boxes_dir}", save_predictions=tmp_path / "masks")
+    scored = evaluation_run.run_evaluation(config)
+    expected = {name: value for name, value in written[0].items() if name != "loss"}
+    assert scored == pytest.approx(expected, abs=2e-3)
+    saved, own = (np.array(Image.open(path / "3.png")) for path in (tmp_path / "masks", written[2]))
+    assert np.mean(saved != own) < 1e-2
+
+
+@pytest.mark.slow
+def test_views_are_averaged_and_their_masks_scored(boxes_run, boxes_dir, written, tmp_path):
+    dataset, masks = f"folder:{boxes_dir}", tmp_path / "masks"
+    options = {"tta": "flip,1.0,1.5", "save_predictions": masks}
+    scored = evaluation_run.run_evaluation(make_config(boxes_run[0] / "best", dataset, **options))
+    assert scored["loss"] != pytest.approx(written[0]["loss"], rel=1e-3)
+    alone = evaluation_run.run_evaluation(make_config(None, dataset, predictions=masks))
+    assert alone == {name: value for name, value in scored.items() if name != "loss"}
+
+
+def test_a_comparison_with_other_images_is_refused_before_scoring(written, boxes_dir, tmp_path):
+    config = make_config(
+        None, f"folder:{boxes_dir}", predictions=tmp_path, compare=written[1], max_eval_examples=3
+    )
+    with pytest.raises(UserError, match="other images: 2 are only there and 0 only here, such as"):
+        evaluation_run.run_evaluation(config)
+
+
+def test_a_comparison_with_other_masks_of_the_same_names_is_refused(written, boxes_dir, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(boxes_dir, data)
+    path = data / "annotations" / "val" / "2.png"
+    mask = np.array(Image.open(path))
+    mask[-1, -1] = 1
+    Image.fromarray(mask).save(path)
+    config = make_config(None, f"folder:{data}", predictions=written[2], compare=written[1])
+    with pytest.raises(UserError, match="scored 2 against another mask, as 1 of 5 images"):
+        evaluation_run.run_evaluation(config)
+
+
+def test_a_folder_without_masks_for_evaluation_is_refused(boxes_run, boxes_dir, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(boxes_dir, data)
+    shutil.rmtree(data / "annotations" / "val")
+    with pytest.raises(UserError, match=r"no folder .*annotations/val; splits there: train"):
+        evaluation_run.run_evaluation(make_config(boxes_run[0] / "best", f"folder:{data}"))
+
+
+def test_a_split_of_void_alone_is_refused(boxes_dir, written, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(boxes_dir, data)
+    for path in (data / "annotations" / "val").iterdir():
+        Image.fromarray(np.full_like(np.array(Image.open(path)), 255)).save(path)
+    config = make_config(None, f"folder:{data}", predictions=written[2])
+    with pytest.raises(UserError, match=r"every pixel of the 5 eval examples is void.*test split"):
+        evaluation_run.run_evaluation(config)
 
 
 def test_another_split_and_size_can_be_scored(boxes_run, boxes_dir):
@@ -72,7 +204,7 @@ def test_classes_in_another_order_give_the_same_metrics(boxes_run, boxes_dir, tm
     (turned / "config.json").write_text(json.dumps(config))
     safetensors.numpy.save_file(weights, turned / "model.safetensors", {"format": "pt"})
     scored = evaluation_run.run_evaluation(make_config(turned, f"folder:{boxes_dir}"))
-    assert scored == pytest.approx(expected, abs=1e-6)
+    assert {name: scored[name] for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
 def test_other_classes_are_refused_in_one_line(tiny_model_dir, boxes_dir):

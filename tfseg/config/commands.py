@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from tfseg.config import views
 from tfseg.config.defaults import EVAL_BATCH_SIZE, SIZE_MULTIPLE, TRAIN_BATCH_SIZE
 from tfseg.config.hub_section import HubConfig
 from tfseg.config.sections import DataConfig, ModelConfig
@@ -54,18 +55,61 @@ class DoctorConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvalRunConfig:
-    """Which model is evaluated, and where the metrics are written."""
+    """What is evaluated, how, and where the results are written."""
 
-    model: str | None = option(None, "model to evaluate: a folder or a Hub id", required=True)
+    model: str | None = option(
+        None,
+        "model to evaluate, unless --predictions is given: a folder, a Hub id, or saved_model:DIR "
+        "for a SavedModel that tfseg exported, by its version folder or the folder of all versions",
+        required=True,
+        unless="predictions",
+    )
+    predictions: str | None = option(
+        None,
+        "folder of predicted masks to score instead of a model: PNG files of class ids with the "
+        "names of the images, as --save_predictions writes them",
+        default_text="--model predicts",
+    )
     eval_batch_size: int = option(EVAL_BATCH_SIZE, "examples per evaluation step", minimum=1)
+    tta: str | None = option(
+        None,
+        "test-time augmentation: the mean of the probabilities at several scales of the image "
+        "size, and with the word flip also of the mirrored images, e.g. flip,0.75,1.0,1.25; it "
+        "takes that many times as long",
+        default_text="each image is seen once",
+    )
     output: str | None = option(
         None,
-        "JSON file for the metrics, which are printed in any case",
+        "JSON file for the metrics, which are printed in any case, and the pixel counts of each "
+        "image, which --compare reads",
         default_text="no file is written",
+    )
+    compare: str | None = option(
+        None,
+        "JSON file that --output wrote for another model; tells which of the two is better on the "
+        "same images",
+        default_text="nothing is compared",
+    )
+    save_predictions: str | None = option(
+        None,
+        "folder for the predicted masks: PNG files of class ids with the names of the images",
+        default_text="no mask is written",
     )
 
     def __post_init__(self):
         check_fields(self)
+        if self.tta:
+            views.parse(self.tta)
+        source = "--predictions" if self.predictions else f"--model={self.model}"
+        if self.predictions and self.model:
+            raise UserError(
+                f"--predictions={self.predictions} are scored without a model, but "
+                f"--model={self.model} is given; leave one of the two out"
+            )
+        if self.tta and (self.predictions or (self.model or "").startswith("saved_model:")):
+            raise UserError(f"--tta={self.tta} cannot change what {source} gives; leave it out")
+        if self.predictions and self.save_predictions:
+            raise UserError(f"--save_predictions has nothing new to write with {source}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,8 @@ def option(default: Any, help: str, *, default_text: str | None = None, **checks
         help: What the flag does, then its unit.
         default_text: What happens by default, for a default of None or (), which says nothing.
         **checks: `choices`, `minimum`, `above` (exclusive minimum), `maximum`, `below` (exclusive
-            maximum) and `required=True`. `resumable=True` marks a field that may differ between a
+            maximum) and `required=True`, which `unless` a field named there has a value.
+            `resumable=True` marks a field that may differ between a
             run and its continuation.
     """
     metadata = {"help": help, "default_text": default_text, **checks}
@@ -112,8 +113,12 @@ def check_piecewise(training: Any) -> None:
 def require(config: Any) -> None:
     """Raises `UserError` if a required field has no value."""
     for field in dataclasses.fields(config):
+        instead = field.metadata.get("unless")
+        if instead and getattr(config, instead) is not None:
+            continue
         if field.metadata.get("required") and getattr(config, field.name) is None:
-            raise UserError(f"--{field.name} is required: {field.metadata['help']}")
+            hint = f" (or --{instead})" if instead else ""
+            raise UserError(f"--{field.name} is required{hint}: {field.metadata['help']}")
 
 
 def join(values: Any) -> str:

@@ -82,6 +82,27 @@ def turn_mask(mask: tf.Tensor, image: tf.Tensor, image_bytes: tf.Tensor) -> tf.T
     return tf.ensure_shape(turned, [None, None])
 
 
+def turn_mask_of_file(mask: tf.Tensor, image_bytes: tf.Tensor) -> tf.Tensor:
+    """Does what `turn_mask` does, for a mask that fits its image, without decoding the image.
+
+    Args:
+        mask: `[height, width]` of any dtype.
+        image_bytes: string scalar, the file of the image.
+
+    Returns:
+        A mask of the same dtype.
+    """
+    orientation = read_orientation(image_bytes)
+
+    def turn_if_stored() -> tf.Tensor:
+        stored = tf.image.extract_jpeg_shape(image_bytes)[:2]
+        is_stored = tf.reduce_all(tf.shape(mask) == stored) & (stored[0] != stored[1])
+        return turn(mask, tf.where(is_stored, orientation, UPRIGHT))
+
+    turned = tf.cond(orientation >= FIRST_ON_SIDE, turn_if_stored, lambda: mask)
+    return tf.ensure_shape(turned, [None, None])
+
+
 def turn(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Turns stored pixels upright.
 

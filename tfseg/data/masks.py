@@ -164,7 +164,8 @@ def decode_mask_tensor(
     values.set_shape((None, None))
     if has_segments:
         return map_segments(values, *segments)
-    return values if labels is None else values // labels.instance_divisor
+    is_divided = labels is not None and labels.instance_divisor > 1
+    return values // labels.instance_divisor if is_divided else values
 
 
 # The beginning of every PNG file, up to the name of its first chunk, IHDR, and positions within
@@ -192,7 +193,8 @@ def _decode_png(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     # Decoders scale fewer than 8 bits to the range of 8. Indices are not scaled, nor is one bit.
     is_raw = is_palette | (depth == 1)
     step = tf.where(is_raw & (depth < 8), 255 // (tf.bitwise.left_shift(1, depth) - 1), 1)
-    return values[..., 0] // step
+    # Dividing by 1 would take longer than decoding.
+    return tf.cond(step > 1, lambda: values[..., 0] // step, lambda: values[..., 0])
 
 
 def _relabel_as_gray(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:

@@ -67,6 +67,9 @@ class Split:
         read: Turns a record, as `records.as_numpy_iterator()` gives it, into an example that is not
             decoded; threads may call it. None if the source has no such form.
         pixels: Number of pixels by raw mask value; None if nobody has counted them.
+        decode_values: Turns a record into the mask of its example alone, int32 `[height, width]` of
+            raw values, which is faster; None if the source has no such form. It does not check the
+            mask, as the source has done when it opened the split.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Split:
     decode: Callable[[Any], dict[str, tf.Tensor]] = keep
     read: Callable[[Any], EncodedExample] | None = None
     pixels: Mapping[int, int] | None = None
+    decode_values: Callable[[Any], tf.Tensor] | None = None
 
     def select(self, positions: Collection[int]) -> Split:
         """Returns the split with only the examples at these positions, in their order in it.

@@ -14,17 +14,14 @@ import tensorflow as tf
 from tfseg import devices
 from tfseg.data.labels import LabelSpec
 from tfseg.errors import UserError
-from tfseg.evaluation import augmented_views, image_counts
+from tfseg.evaluation import augmented_views, image_counts, measures
 from tfseg.evaluation.confusion_matrix import ConfusionMatrix
 from tfseg.evaluation.mean_iou import summarize_confusion
+from tfseg.evaluation.measures import Measures
 from tfseg.losses.cross_entropy import cross_entropy_sum
 from tfseg.models import padded_upsampling
 from tfseg.models.segformer import Segformer
 from tfseg.models.upsampled_logits import BAND_ROWS
-
-# Counts of the confusion matrix, int32; summed loss and number of valid pixels, which float64 sums
-# without losing digits; and class maps, if they are asked for.
-Measures = tuple[tf.Tensor, ...]
 
 _BLOCK_PIXELS = 1 << 24  # float32 counts no more of them exactly
 
@@ -47,19 +44,20 @@ class Scores:
     """What an evaluation measured.
 
     Attributes:
-        loss: Mean cross-entropy over all pixels that are not void.
+        loss: Mean cross-entropy over all pixels that are not void; None for masks alone.
         confusion: Pixel counts, int64 `[num_classes, num_classes]`; rows are the true classes,
             columns the predicted ones.
         num_examples: Number of images that were scored.
     """
 
-    loss: float
+    loss: float | None
     confusion: np.ndarray
     num_examples: int
 
     def metrics(self, class_names: Sequence[str]) -> dict[str, float]:
-        """Returns `loss` and the metrics of `mean_iou.summarize_confusion`."""
-        return {"loss": self.loss, **summarize_confusion(self.confusion, class_names)}
+        """Returns `loss`, if there is one, and the metrics of `mean_iou.summarize_confusion`."""
+        loss = {} if self.loss is None else {"loss": self.loss}
+        return {**loss, **summarize_confusion(self.confusion, class_names)}
 
 
 class Evaluator:
@@ -97,7 +95,7 @@ class Evaluator:
         self._confusion = ConfusionMatrix(
             num_classes=labels.num_classes, ignore_index=labels.ignore_index
         )
-        self._map_dtype = tf.uint8 if labels.num_classes <= 256 else tf.uint16
+        self._map_dtype = image_counts.map_dtype(labels.num_classes)
         # Summed loss, valid pixels and images. float64 counts exactly up to 2**53, float32 only to
         # 2**24.
         self._totals = tf.Variable(
@@ -141,10 +139,7 @@ class Evaluator:
             on_step(self._collect(before))
         loss, num_valid, num_examples = tf.convert_to_tensor(self._totals).numpy()
         if not num_valid:
-            raise UserError(
-                f"every pixel of the {int(num_examples)} eval examples is void: the masks hold no "
-                "value that --id2label or the data set assigns to a class"
-            )
+            raise UserError(image_counts.all_void(int(num_examples)))
         return Scores(float(loss / num_valid), self._confusion.result(), int(num_examples))
 
     def _collect(self, scored: tuple[Any, ...]) -> ScoredImages:
@@ -160,10 +155,13 @@ class Evaluator:
         return ScoredImages(np.concatenate(counts).astype(np.int64), class_maps)
 
     def _score_on_replicas(self, images: Any, masks: tf.Tensor, sizes: tf.Tensor) -> Any:
+        return self._strategy.run(self._score_on_replica, (images, masks, sizes))
+
+    def _score_on_replica(self, images: Any, masks: tf.Tensor, sizes: tf.Tensor) -> Any:
         score = self._score_batch
         if devices.current_form().compiles_loss and masks.shape.is_fully_defined():
             score = tf.function(score, jit_compile=True)
-        return self._strategy.run(score, (images, masks, sizes))
+        return score(images, masks, sizes)
 
     def _score_batch(self, images: Any, masks: tf.Tensor, sizes: tf.Tensor) -> Any:
         counts, loss, num_valid, *class_maps = self.measure(images, masks, sizes)
@@ -194,7 +192,8 @@ class Evaluator:
     ) -> Measures:
         """Measures a batch of fixed shape, a block of rows of all images at a time."""
         batch, height, width = masks.shape
-        num_pixels = min(_BLOCK_PIXELS, padded_upsampling.BLOCK_LOGITS // views[0].shape[-1])
+        num_held = len(views) * views[0].shape[-1]  # for each pixel
+        num_pixels = min(_BLOCK_PIXELS, padded_upsampling.BLOCK_LOGITS // num_held)
         num_rows = max(1, min(height, num_pixels // (batch * width)))
         num_blocks = -(-height // num_rows)
         below = ((0, 0), (0, num_blocks * num_rows - height), (0, 0))
@@ -211,8 +210,8 @@ class Evaluator:
         if num_blocks == 1:
             return measure_block(0)
         blocks = tf.map_fn(measure_block, tf.range(num_blocks), **self._one_by_one(batch))
-        sums, class_maps = _sum(blocks)
-        return *sums, *(_join_rows(maps)[:, :height] for maps in class_maps)
+        sums, class_maps = measures.add_up(blocks)
+        return *sums, *(measures.join_rows(maps)[:, :height] for maps in class_maps)
 
     def _measure_one_by_one(
         self, views: Sequence[tf.Tensor], masks: tf.Tensor, sizes: tf.Tensor
@@ -228,9 +227,16 @@ class Evaluator:
             return counts, loss, num_valid, *(tf.pad(class_map, padding) for class_map in maps)
 
         # One by one, because the bands of an image already run in parallel.
-        indices = tf.range(tf.shape(sizes)[0])
-        images = tf.map_fn(measure_one, indices, **self._one_by_one(1, map_rank=2))
-        (counts, loss, num_valid), class_maps = _sum(images)
+        indices, options = tf.range(tf.shape(sizes)[0]), self._one_by_one(1, map_rank=2)
+        if self._keeps_maps:  # A list of no class maps has no shape in which it could be stacked.
+            images = tf.cond(
+                tf.size(indices) > 0,
+                lambda: tf.map_fn(measure_one, indices, **options),
+                lambda: measures.nothing(options["fn_output_signature"]),
+            )
+        else:
+            images = tf.map_fn(measure_one, indices, **options)
+        (counts, loss, num_valid), class_maps = measures.add_up(images)
         if self._per_image:
             counts = images[0][:, 0]
         return counts, loss, num_valid, *class_maps
@@ -247,8 +253,8 @@ class Evaluator:
         bands = augmented_views.map_bands(
             measure_band, views, tf.shape(mask), output_signature=self._signature(1)
         )
-        sums, class_maps = _sum(bands)
-        return *sums, *(_join_rows(maps)[0, : tf.shape(mask)[0]] for maps in class_maps)
+        sums, class_maps = measures.add_up(bands)
+        return *sums, *(measures.join_rows(maps)[0, : tf.shape(mask)[0]] for maps in class_maps)
 
     def _measure_pixels(self, masks: tf.Tensor, logits: tf.Tensor) -> Measures:
         class_maps = tf.argmax(logits, -1, output_type=tf.int32)
@@ -267,19 +273,6 @@ class Evaluator:
     def _one_by_one(self, num_images: int, map_rank: int = 3) -> dict[str, Any]:
         signature = self._signature(num_images, map_rank)
         return {"fn_output_signature": signature, "parallel_iterations": 1}
-
-
-def _sum(parts: Measures) -> tuple[Measures, tuple[tf.Tensor, ...]]:
-    """Adds up the measures of parts, which are stacked; class maps stay as they are."""
-    counts, loss, num_valid, *class_maps = parts
-    return tuple(tf.reduce_sum(part, 0) for part in (counts, loss, num_valid)), tuple(class_maps)
-
-
-def _join_rows(parts: tf.Tensor) -> tf.Tensor:
-    """Joins blocks of rows `[blocks, batch, rows, width]` to `[batch, blocks * rows, width]`."""
-    shape = tf.shape(parts)
-    joined = tf.transpose(parts, (1, 0, 2, 3))
-    return tf.reshape(joined, (shape[1], shape[0] * shape[2], shape[3]))
 
 
 def metrics_to_json(metrics: Mapping[str, Any]) -> str:

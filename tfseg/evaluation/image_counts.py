@@ -31,3 +31,17 @@ def from_confusions(counts: tf.Tensor, num_classes: int) -> tf.Tensor:
         tf.reduce_sum(matrices, axis=1),
     )
     return tf.stack(parts, axis=1)
+
+
+def map_dtype(num_classes: int) -> tf.DType:
+    """Returns the smallest type of class ids that a PNG file can hold."""
+    return tf.uint8 if num_classes <= 256 else tf.uint16
+
+
+def all_void(num_examples: int) -> str:
+    """Returns what to tell a user whose masks hold no class at all."""
+    return (
+        f"every pixel of the {num_examples} eval examples is void: the masks hold no value that "
+        "--id2label or the data set assigns to a class; a split without labels, such as the test "
+        "split of many data sets, cannot be scored (--eval_split)"
+    )

@@ -13,7 +13,7 @@ import tensorflow as tf
 from etils import epath
 
 from tfseg import files
-from tfseg.data import folder_layouts, remembered, segments
+from tfseg.data import exif, folder_layouts, remembered, segments
 from tfseg.data.folder_layouts import FolderLayout, SplitFolders
 from tfseg.data.images import decode_with_mask
 from tfseg.data.labels import LabelSpec
@@ -97,9 +97,12 @@ def load(
         paths = (epath.Path(record[key].decode()) for key in ("image", "mask"))
         return read(Pair(*paths))
 
-    decode = functools.partial(_decode_pair, labels=labels, apply_exif=apply_exif)
     records = _make_records(pairs, lists)
-    return Split(split, records, len(pairs), usable.digest, decode, read_record, usable.pixels)
+    meaning = {"labels": labels, "apply_exif": apply_exif}
+    decode = functools.partial(_decode_pair, **meaning)
+    decode_values = functools.partial(_decode_values, **meaning)
+    about = {"read": read_record, "pixels": usable.pixels, "decode_values": decode_values}
+    return Split(split, records, len(pairs), usable.digest, decode, **about)
 
 
 def _make_records(pairs: list[Pair], lists: SegmentsByName | None) -> tf.data.Dataset:
@@ -205,8 +208,19 @@ def _find_segments(pair: Pair, lists: SegmentsByName) -> Segments:
 def _decode_pair(
     record: dict[str, tf.Tensor], labels: LabelSpec, apply_exif: bool
 ) -> dict[str, tf.Tensor]:
-    own = [record[name] for name in Segments._fields if name in record]
-    mask = decode_mask_tensor(tf.io.read_file(record["mask"]), labels, own or None)
+    mask = _decode_stored_mask(record, labels)
     image_bytes = tf.io.read_file(record["image"])
     image, mask = decode_with_mask(image_bytes, mask, apply_exif=apply_exif)
     return {"image": image, "mask": mask, "name": record["image"]}
+
+
+def _decode_values(record: dict[str, tf.Tensor], labels: LabelSpec, apply_exif: bool) -> tf.Tensor:
+    mask = _decode_stored_mask(record, labels)
+    if not apply_exif:
+        return mask
+    return exif.turn_mask_of_file(mask, tf.io.read_file(record["image"]))
+
+
+def _decode_stored_mask(record: dict[str, tf.Tensor], labels: LabelSpec) -> tf.Tensor:
+    own = [record[name] for name in Segments._fields if name in record]
+    return decode_mask_tensor(tf.io.read_file(record["mask"]), labels, own or None)
