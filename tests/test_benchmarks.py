@@ -12,15 +12,15 @@ from tests.benchmarks import contestants, harness, scaling, train_step
 from tests.benchmarks.comparison import Comparison, compare
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "speed.md").read_text()
 KEYS = {
     "work", "peer", "ratio", "ratio_min", "ratio_max", "tfseg", "peer_value", "unit", "rounds",
 }  # fmt: skip
 
 
 def readme_command(name):
-    """The README's command of a benchmark."""
-    (command,) = re.findall(rf"^python (-m tests\.benchmarks\.{name})$", README, re.MULTILINE)
+    """The command of a benchmark in docs/speed.md."""
+    (command,) = re.findall(rf"^python (-m tests\.benchmarks\.{name})$", PAGE, re.MULTILINE)
     return [sys.executable, *command.split()]
 
 
@@ -102,7 +102,7 @@ def test_efficiency_is_the_rate_of_two_workers_by_twice_the_rate_of_one():
 def test_the_readme_names_every_benchmark():
     folder = ROOT / "tests" / "benchmarks"
     runnable = {path.stem for path in folder.glob("*.py") if "harness.run(" in path.read_text()}
-    assert set(re.findall(r"^python -m tests\.benchmarks\.(\w+)", README, re.MULTILINE)) == runnable
+    assert set(re.findall(r"^python -m tests\.benchmarks\.(\w+)", PAGE, re.MULTILINE)) == runnable
 
 
 def test_a_mixed_precision_is_compared_to_float32():

@@ -1,4 +1,4 @@
-"""The README's commands and code are taken from the README and run."""
+"""Commands and code of the README and of the pages that it leads to are taken from them and run."""
 
 import re
 import shlex
@@ -21,7 +21,12 @@ from tfseg.config import (
 )
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    name: (ROOT / name).read_text()
+    for name in ("README.md", "docs/data.md", "docs/use.md", "docs/speed.md")
+}
+README = PAGES["README.md"]
+MAX_README_LINES = 170
 ENTRIES = {
     "train": (cli.define_train_flags, TrainConfig),
     "doctor": (cli.define_doctor_flags, DoctorConfig),
@@ -33,22 +38,28 @@ ENTRIES = {
 }
 
 
-def commands(marker):
-    (block,) = re.findall(rf"<!-- command: {marker} -->\n```sh\n(.*?)```", README, re.DOTALL)
+def commands(marker, page="README.md"):
+    (block,) = re.findall(rf"<!-- command: {marker} -->\n```sh\n(.*?)```", PAGES[page], re.DOTALL)
     return block.strip().splitlines()
 
 
 def tfseg_commands():
-    for marker in re.findall(r"<!-- command: (\w+) -->", README):
-        for command in commands(marker):
-            for part in command.split("&&"):
-                words = shlex.split(part)
-                if words[:2] == ["python", "-m"] and words[2].startswith("tfseg."):
-                    yield words[2].removeprefix("tfseg."), words[3:]
+    for page, text in PAGES.items():
+        for marker in re.findall(r"<!-- command: (\w+) -->", text):
+            for command in commands(marker, page):
+                for part in command.split("&&"):
+                    words = shlex.split(part)
+                    if words[:2] == ["python", "-m"] and words[2].startswith("tfseg."):
+                        yield words[2].removeprefix("tfseg."), words[3:]
 
 
-def test_every_shell_block_has_a_marker():
-    assert README.count("```sh") == len(re.findall(r"<!-- command: \w+ -->\n```sh", README))
+@pytest.mark.parametrize("text", PAGES.values(), ids=PAGES)
+def test_every_shell_block_has_a_marker(text):
+    assert text.count("```sh") == len(re.findall(r"<!-- command: \w+ -->\n```sh", text))
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= MAX_README_LINES
 
 
 @pytest.mark.parametrize(("entry", "arguments"), list(tfseg_commands()))
@@ -84,9 +95,16 @@ def _function(script, name):
     return re.search(rf"^{name}\(\) {{\n.*?^}}\n", script, re.DOTALL | re.MULTILINE).group()
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)]+)\)", README))
-def test_links_lead_to_files(target):
-    assert (ROOT / target).is_file()
+LINKS = [
+    (page, target)
+    for page, text in PAGES.items()
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text)
+]
+
+
+@pytest.mark.parametrize(("page", "target"), LINKS)
+def test_links_lead_to_files(page, target):
+    assert (ROOT / page).parent.joinpath(target).is_file()
 
 
 @pytest.mark.slow
@@ -95,7 +113,8 @@ def test_the_way_from_training_to_prediction(tmp_path):
     _write_photos(tmp_path)
     environment_free = [part.strip() for part in commands("run")[0].split("&&")][-1]
     small = " --max_train_examples=32 --max_eval_examples=8 --epochs=1 --train_batch_size=8"
-    for command in [environment_free + small, *commands("use")]:
+    uses = commands("use") + commands("use", "docs/use.md")
+    for command in [environment_free + small, *uses]:
         words = [sys.executable, *shlex.split(command)[1:]]
         result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=600)
         assert result.returncode == 0, result.stderr
@@ -104,10 +123,11 @@ def test_the_way_from_training_to_prediction(tmp_path):
         "runs/shapes/saved_model/1/saved_model.pb",
         "predictions/one_classes.png",
         "predictions/two_overlay.png",
+        "predictions/two_ids.png",
         "serving_models/shapes/1/saved_model.pb",
     ):
         assert (tmp_path / written).stat().st_size > 0
-    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+    for code in re.findall(r"```python\n(.*?)```", README + PAGES["docs/use.md"], re.DOTALL):
         for full, small in (("epochs=20", "epochs=1"), ("split, None)", "split, 16)")):
             code = code.replace(full, small)
         result = subprocess.run(
