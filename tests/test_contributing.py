@@ -47,6 +47,7 @@ def test_the_set_up_is_that_of_the_readme():
     assert SET_UP in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ADDED)
 def test_the_commands_run(command):
     words = shlex.split(f"{command} {ADDED[command]}")

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from tfseg.errors import UserError
+
 # The suffix is tfseg's own, so that clearing up never takes a user's file for a leftover.
 _TEMPORARY_NAME = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tfseg-tmp", re.DOTALL)
 
@@ -81,6 +83,24 @@ def _remove(path: epath.Path) -> None:
         path.rmtree()
     else:
         path.unlink(missing_ok=True)
+
+
+def make_folder(path: str, flag: str) -> epath.Path:
+    """Returns a folder, which is created if it is missing.
+
+    Args:
+        path: The folder; `~` is the user's home.
+        flag: Name of the flag that says it, for the error.
+
+    Raises:
+        UserError: It cannot be created.
+    """
+    folder = epath.Path(path).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--{flag}={path} cannot be created: {error.strerror}") from error
+    return folder
 
 
 def is_local(path: epath.PathLike) -> bool:

@@ -59,6 +59,7 @@ def assert_same(first, second):
         np.testing.assert_array_equal(masks, other_masks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "augmentation", ["standard", pytest.param("mosaic", marks=pytest.mark.slow)]
 )

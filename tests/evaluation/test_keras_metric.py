@@ -59,6 +59,7 @@ def batches(rng):
     return tf.data.Dataset.from_tensor_slices((images, masks)).batch(2)
 
 
+@pytest.mark.slow
 def test_keras_and_transformers_callbacks_work_in_fit(plain_model_dir, batches, tmp_path):
     from transformers.keras_callbacks import KerasMetricCallback
 

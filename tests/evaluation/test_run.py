@@ -40,6 +40,7 @@ def written(boxes_run, boxes_dir, tmp_path_factory):
     return evaluation_run.run_evaluation(config), output, masks
 
 
+@pytest.mark.slow
 def test_metrics_equal_those_of_the_training_run(boxes_run, written):
     metrics, output, _ = written
     expected = boxes_run[2]
@@ -48,6 +49,7 @@ def test_metrics_equal_those_of_the_training_run(boxes_run, written):
     assert json.loads(output.read_text())["mean_iou"] == pytest.approx(expected["mean_iou"])
 
 
+@pytest.mark.slow
 def test_the_file_has_the_counts_of_each_image_by_its_name(written, boxes_dir):
     metrics, output, masks = written
     values = json.loads(output.read_text())
@@ -66,6 +68,7 @@ def test_the_file_has_the_counts_of_each_image_by_its_name(written, boxes_dir):
     assert interval == (metrics["mean_iou_low"], metrics["mean_iou_high"])
 
 
+@pytest.mark.slow
 def test_masks_on_disk_score_as_the_model_that_wrote_them(written, boxes_dir, caplog):
     metrics, output, masks = written
     config = make_config(None, f"folder:{boxes_dir}", predictions=masks, compare=output)
@@ -80,6 +83,7 @@ def test_masks_on_disk_score_as_the_model_that_wrote_them(written, boxes_dir, ca
     assert "+0.0000 to +0.0000 over the same 5 images, which contains 0" in caplog.text
 
 
+@pytest.mark.slow
 def test_perfect_masks_beat_the_model(written, boxes_dir, tmp_path, caplog):
     perfect, output = tmp_path / "perfect", tmp_path / "perfect.json"
     perfect.mkdir()
@@ -100,6 +104,7 @@ def test_perfect_masks_beat_the_model(written, boxes_dir, tmp_path, caplog):
     assert "is worse than" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "folder", ["saved_model", pytest.param("saved_model/1", marks=pytest.mark.slow)]
 )
@@ -116,6 +121,7 @@ def test_an_exported_model_scores_as_the_one_it_was_exported_from(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_views_are_averaged_and_their_masks_scored(boxes_run, boxes_dir, written, tmp_path):
     dataset, masks = f"folder:{boxes_dir}", tmp_path / "masks"
     options = {"tta": "flip,1.0,1.5", "save_predictions": masks}
@@ -125,6 +131,7 @@ def test_views_are_averaged_and_their_masks_scored(boxes_run, boxes_dir, written
     assert alone == {name: value for name, value in scored.items() if name != "loss"}
 
 
+@pytest.mark.slow
 def test_a_comparison_with_other_images_is_refused_before_scoring(written, boxes_dir, tmp_path):
     config = make_config(
         None, f"folder:{boxes_dir}", predictions=tmp_path, compare=written[1], max_eval_examples=3
@@ -133,6 +140,7 @@ def test_a_comparison_with_other_images_is_refused_before_scoring(written, boxes
         evaluation_run.run_evaluation(config)
 
 
+@pytest.mark.slow
 def test_a_comparison_with_other_masks_of_the_same_names_is_refused(written, boxes_dir, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(boxes_dir, data)
@@ -145,6 +153,7 @@ def test_a_comparison_with_other_masks_of_the_same_names_is_refused(written, box
         evaluation_run.run_evaluation(config)
 
 
+@pytest.mark.slow
 def test_a_folder_without_masks_for_evaluation_is_refused(boxes_run, boxes_dir, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(boxes_dir, data)
@@ -153,6 +162,7 @@ def test_a_folder_without_masks_for_evaluation_is_refused(boxes_run, boxes_dir, 
         evaluation_run.run_evaluation(make_config(boxes_run[0] / "best", f"folder:{data}"))
 
 
+@pytest.mark.slow
 def test_a_split_of_void_alone_is_refused(boxes_dir, written, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(boxes_dir, data)
@@ -163,6 +173,7 @@ def test_a_split_of_void_alone_is_refused(boxes_dir, written, tmp_path):
         evaluation_run.run_evaluation(config)
 
 
+@pytest.mark.slow
 def test_another_split_and_size_can_be_scored(boxes_run, boxes_dir):
     model_dir, _, expected = boxes_run
     scored = evaluation_run.run_evaluation(
@@ -173,6 +184,7 @@ def test_another_split_and_size_can_be_scored(boxes_run, boxes_dir):
     assert scored["loss"] != pytest.approx(expected["loss"])
 
 
+@pytest.mark.slow
 def test_the_held_out_part_of_the_training_split_is_scored(boxes_run, boxes_dir, caplog):
     model_dir, _, _ = boxes_run
     with caplog.at_level("INFO"):
@@ -190,6 +202,7 @@ def test_the_held_out_part_of_the_training_split_is_scored(boxes_run, boxes_dir,
     assert 0 < held_out.num_examples < 12
 
 
+@pytest.mark.slow
 def test_classes_in_another_order_give_the_same_metrics(boxes_run, boxes_dir, tmp_path):
     model_dir, _, expected = boxes_run
     turned = tmp_path / "turned"
@@ -217,6 +230,7 @@ def test_other_classes_are_refused_in_one_line(tiny_model_dir, boxes_dir):
     )
 
 
+@pytest.mark.slow
 def test_as_many_classes_of_other_names_are_refused(boxes_run, boxes_dir, tmp_path):
     names = tmp_path / "names.json"
     names.write_text(json.dumps({"0": "floor", "1": "crate", "2": "light"}))
@@ -231,6 +245,7 @@ def test_an_output_that_is_a_folder_is_refused_before_anything_is_read(tmp_path)
         evaluation_run.run_evaluation(config)
 
 
+@pytest.mark.slow
 def test_the_model_decides_whether_photographs_are_turned(boxes_run, boxes_dir, tmp_path):
     data, model = tmp_path / "data", tmp_path / "model"
     shutil.copytree(boxes_dir, data)

@@ -105,7 +105,12 @@ def in_blocks(scores):
 @pytest.mark.parametrize(
     ("form", "size", "is_graph"),
     [
-        (dataclasses.replace(devices.CPU, attention_scores=1000), SIZES[0], True),
+        pytest.param(
+            dataclasses.replace(devices.CPU, attention_scores=1000),
+            SIZES[0],
+            True,
+            marks=pytest.mark.slow,
+        ),
         (dataclasses.replace(devices.CPU, attention_scores=1000), SIZES[1], False),
         pytest.param(devices.TPU, SIZES[0], True, marks=pytest.mark.slow),
         pytest.param(devices.TPU, SIZES[1], True, marks=pytest.mark.slow),

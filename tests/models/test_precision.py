@@ -80,6 +80,7 @@ def trained():
     return {name: (model, train(model, steps=STEPS)) for name, model in models.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_fifty_steps_end_within_two_percent_of_float32(trained, precision):
     expected, losses = trained["float32"][1], trained[precision][1]
@@ -88,6 +89,7 @@ def test_fifty_steps_end_within_two_percent_of_float32(trained, precision):
     assert np.mean(losses[-10:]) == pytest.approx(np.mean(expected[-10:]), rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_weights_and_logits_stay_float32(trained, precision):
     model, _ = trained[precision]
@@ -98,6 +100,7 @@ def test_weights_and_logits_stay_float32(trained, precision):
     assert model(images).dtype == tf.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "dtype"),
     [("float32", tf.float32), ("mixed_bfloat16", tf.bfloat16), ("mixed_float16", tf.float16)],
@@ -116,6 +119,7 @@ def test_a_policy_ends_with_the_models_making():
     assert tf.keras.layers.Dense(1).compute_dtype == "float32"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS[1:])
 def test_a_saved_model_loads_in_float32_with_the_same_weights(trained, precision, tmp_path):
     model, _ = trained[precision]
@@ -131,6 +135,7 @@ def test_a_saved_model_loads_in_float32_with_the_same_weights(trained, precision
     np.testing.assert_allclose(received, expected, atol=0.1 * expected.std())
 
 
+@pytest.mark.slow
 def test_float16_scales_the_loss_and_clips_the_true_gradient(trained):
     optimizer = trained["mixed_float16"][0].optimizer
     assert isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
@@ -139,6 +144,7 @@ def test_float16_scales_the_loss_and_clips_the_true_gradient(trained):
     assert int(optimizer.iterations) == STEPS
 
 
+@pytest.mark.slow
 def test_float16_resumes_with_its_loss_scale(trained, tmp_path):
     model, _ = trained["mixed_float16"]
     restore = functools.partial(

@@ -354,6 +354,7 @@ def pushing(config, **options):
     return dataclasses.replace(config, hub=HubConfig(push_to_hub=True, **options))
 
 
+@pytest.mark.slow
 def test_the_end_of_a_training_uploads_its_best_weights(ended, hub_server, capfd, caplog):
     caplog.set_level(logging.INFO, "tfseg")
     model_dir, config = ended

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from etils import epath
 
 from tfseg import files
-from tfseg.errors import UserError
 from tfseg.evaluation.evaluator import ScoredImages
 
 
@@ -29,7 +27,7 @@ class Gathering:
 
     def __init__(self, names: Sequence[str], folder: str | None):
         self._names = names
-        self._folder = None if folder is None else _make_folder(folder)
+        self._folder = None if folder is None else files.make_folder(folder, "save_predictions")
         self._counts: list[np.ndarray] = []
         self._num_done = 0
 
@@ -57,12 +55,3 @@ class Gathering:
     def counts(self) -> np.ndarray:
         """Returns the counts of all images, int64 `[num_images, 3, num_classes]`."""
         return np.concatenate(self._counts)
-
-
-def _make_folder(name: str) -> epath.Path:
-    folder = epath.Path(name).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--save_predictions={name} cannot be created: {error.strerror}") from error
-    return folder

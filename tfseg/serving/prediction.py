@@ -48,7 +48,7 @@ def run_prediction(config: PredictConfig, inputs: Sequence[str]) -> list[dict[st
     images = inputs_lib.find_inputs(
         inputs, recursive=config.recursive, output_dir=config.output_dir
     )
-    folder = _make_folder(config.output_dir)
+    folder = files.make_folder(config.output_dir, "output_dir")
     inputs_lib.check_targets(images, folder, [outputs.SUFFIXES[each] for each in config.outputs])
     model = segformer.load_model(config.model, image_size=config.image_size)
     served = ServingModule(model)
@@ -89,15 +89,6 @@ def count_classes(class_map: np.ndarray, labels: LabelSpec) -> list[dict[str, An
         for class_id in order
         if pixels[class_id]
     ]
-
-
-def _make_folder(output_dir: str) -> epath.Path:
-    folder = epath.Path(output_dir).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output_dir={output_dir} cannot be created: {error.strerror}") from error
-    return folder
 
 
 def _progress_bar(num_images: int):
