@@ -75,6 +75,8 @@ def test_everything_is_on_the_page_and_nothing_is_fetched(browser, address):
 def test_nothing_is_wider_than_the_window(browser, address, width):
     open_page(browser, address, width=width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    name = browser.find_element("css selector", "#classes tbody th")
+    assert name.rect["width"] > 100  # A name is not broken into letters.
     for name in PICTURES:
         box = browser.find_element("id", f"picture_{name}").rect
         assert box["x"] >= 0
