@@ -59,8 +59,9 @@ class ImageRecord:
                 f"--compare={path} has the classes {', '.join(self.classes)}, but this evaluation "
                 f"has {', '.join(classes)}; compare evaluations of the same data set"
             )
-        only_here = [name for name in names if name not in set(self.names)]
-        only_there = [name for name in self.names if name not in set(names)]
+        here, there = set(names), set(self.names)
+        only_here = [name for name in names if name not in there]
+        only_there = [name for name in self.names if name not in here]
         if only_here or only_there:
             first = (only_here or only_there)[0]
             raise UserError(
