@@ -18,14 +18,14 @@ KEYS = {
 }  # fmt: skip
 
 
-def readme_command(name):
+def page_command(name):
     """The command of a benchmark in docs/speed.md."""
     (command,) = re.findall(rf"^python (-m tests\.benchmarks\.{name})$", PAGE, re.MULTILINE)
     return [sys.executable, *command.split()]
 
 
 def run_tiny(name, path):
-    command = [*readme_command(name), "--tiny", "--rounds=1", f"--json={path}"]
+    command = [*page_command(name), "--tiny", "--rounds=1", f"--json={path}"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
@@ -99,7 +99,7 @@ def test_efficiency_is_the_rate_of_two_workers_by_twice_the_rate_of_one():
     assert (ideal.tfseg, ideal.peer_values) == ([2.0], [4.0])
 
 
-def test_the_readme_names_every_benchmark():
+def test_the_page_names_every_benchmark():
     folder = ROOT / "tests" / "benchmarks"
     runnable = {path.stem for path in folder.glob("*.py") if "harness.run(" in path.read_text()}
     assert set(re.findall(r"^python -m tests\.benchmarks\.(\w+)", PAGE, re.MULTILINE)) == runnable

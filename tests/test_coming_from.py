@@ -18,9 +18,10 @@ PAGE = (ROOT / "docs" / "coming_from.md").read_text()
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"--([a-z_0-9]+)", PAGE))))
 def test_flags_exist(name):
-    values = flags.FlagValues()
-    cli.define_train_flags(values)
-    assert name in {*values, "flagfile"}
+    of_train, of_eval = flags.FlagValues(), flags.FlagValues()
+    cli.define_train_flags(of_train)
+    cli.define_eval_flags(of_eval)
+    assert name in {*of_train, *of_eval, "flagfile"}
 
 
 @pytest.mark.slow

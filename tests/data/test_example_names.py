@@ -3,12 +3,11 @@
 import dataclasses
 import shutil
 
-import pytest
 import tensorflow as tf
 
 from tfseg.config import DataConfig
 from tfseg.data import example_names, pipeline
-from tfseg.errors import UserError
+from tfseg.data.split import Split
 
 
 def names_of(dataset, split, **fields):
@@ -42,11 +41,18 @@ def test_names_follow_the_order_of_the_examples(boxes_dir):
     assert example_names.name_examples(split.select([1, 4]), spec, data) == [names[1], names[4]]
 
 
-def test_the_same_name_twice_is_refused(boxes_dir):
+def test_where_a_name_occurs_twice_positions_tell_the_examples_apart(boxes_dir):
     data = DataConfig(dataset=f"folder:{boxes_dir}")
     spec = pipeline.get_spec(data)
     split = pipeline.load_split(spec, data, "val", None)
     records = tf.data.Dataset.from_tensor_slices({"image": ["a/0.jpg", "a/1.jpg", "a/0.png"]})
     split = dataclasses.replace(split, records=records)
-    with pytest.raises(UserError, match=r"two examples of split val are called .*a/0,"):
-        example_names.name_examples(split, spec, data)
+    assert example_names.name_examples(split, spec, data) == ["val_0", "val_1", "val_2"]
+
+
+def test_names_of_tfds_are_its_own_and_stay_below_any_folder():
+    data = DataConfig(dataset="cityscapes")
+    records = {"image_left": [b"", b""], "name": [b"/ulm/../a.png", b"b.png"]}
+    split = Split("val", tf.data.Dataset.from_tensor_slices(records), 2, "")
+    names = example_names.name_examples(split, pipeline.get_spec(data), data)
+    assert names == ["ulm/a", "b"]

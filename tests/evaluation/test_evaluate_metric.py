@@ -49,7 +49,9 @@ def test_batches_and_single_masks_add_up(metric, name):
 
 def test_combined_with_another_metric_each_gets_the_masks(metric):
     both = evaluate.combine({"first": metric, "second": MeanIoU()})
-    both.add_batch(**sides_of("void_pixels"))
+    predictions, references = sides_of("void_pixels").values()
+    both.add(predictions[0], references[0])
+    both.add_batch(predictions[1:], references[1:])
     scores = both.compute(**CASES["void_pixels"])
     expected = expected_scores("void_pixels")
     assert (

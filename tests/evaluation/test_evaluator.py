@@ -198,7 +198,7 @@ def test_images_are_counted_and_predicted_one_by_one_in_their_order(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", [devices.CPU, pytest.param(devices.GPU, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("form", [devices.CPU, devices.GPU])
 def test_views_are_averaged_as_probabilities_at_the_size_of_the_image(
     tiny_model, examples, labels, form
 ):

@@ -105,9 +105,7 @@ def test_perfect_masks_beat_the_model(written, boxes_dir, tmp_path, caplog):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "folder", ["saved_model", pytest.param("saved_model/1", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("folder", ["saved_model", "saved_model/1"])
 def test_an_exported_model_scores_as_the_one_it_was_exported_from(
     boxes_run, boxes_dir, written, folder, tmp_path
 ):
@@ -120,7 +118,6 @@ def test_an_exported_model_scores_as_the_one_it_was_exported_from(
     assert np.mean(saved != own) < 1e-2
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_views_are_averaged_and_their_masks_scored(boxes_run, boxes_dir, written, tmp_path):
     dataset, masks = f"folder:{boxes_dir}", tmp_path / "masks"

@@ -134,6 +134,20 @@ def test_data_sets_have_short_names(config, dataset, title, kind):
     assert (result.dataset_name, result.dataset_type) == (title, kind)
 
 
+def test_relative_folders_of_who_trained_are_not_published_either(config):
+    data = DataConfig(
+        dataset="folder:clients/acme/streets",
+        id2label="acme/names.json",
+        eval_split="val",
+        image_size=(64, 96),
+    )
+    model = ModelConfig(init_from="runs/acme/best")
+    text = make_card(dataclasses.replace(config, data=data, model=model)).text
+    for line in ("--dataset=folder:streets", "--id2label=names.json", "--init_from=best"):
+        assert f"\n{line}\n" in text
+    assert "acme" not in text
+
+
 def test_flags_are_given_without_the_folders_and_machines_of_who_trained(config):
     config = dataclasses.replace(
         config,

@@ -78,6 +78,20 @@ def test_a_run_that_was_killed_gets_the_card_of_its_best_epoch(hub_server, model
     assert not (model_dir / "best" / "README.md").exists()
 
 
+@pytest.mark.parametrize("history", [None, "epoch,step,loss,val_mean_iou\n1,3,2,\n"])
+def test_a_run_that_was_killed_before_its_first_row_gets_a_card_without_figures(
+    hub_server, model_dir, history
+):
+    (model_dir / "best" / "README.md").unlink()
+    (model_dir / "history.csv").unlink()
+    if history:
+        (model_dir / "history.csv").write_text(history)
+    push(model_dir)
+    card = ModelCard(hub_server.stored(REPO)["README.md"].decode())
+    assert card.data.eval_results is None
+    assert "these are the weights of its first evaluation" in card.text
+
+
 def test_nothing_is_left_beside_the_run(hub_server, model_dir):
     before = sorted(model_dir.rglob("*"))
     push(model_dir)

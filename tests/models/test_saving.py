@@ -161,6 +161,17 @@ def test_another_model_is_refused_and_stays_untouched(
     assert difference in str(error.value)
 
 
+def test_a_folder_keeps_the_colours_that_it_was_written_with(reference_dir, tmp_path):
+    segformer.save_model(build(reference_dir), str(tmp_path))
+    before = snapshot(tmp_path)
+    model = build(reference_dir)
+    model.network.config.palette = [[1, 2, value] for value in range(LABELS.num_classes)]
+    model.network.decode_head.classifier.bias.assign_add([SHIFT] * LABELS.num_classes)
+    segformer.save_model(model, str(tmp_path))
+    after = snapshot(tmp_path)
+    assert {name for name in before if before[name] != after[name]} == {"model.safetensors"}
+
+
 def test_a_folder_of_another_transformers_release_still_counts_as_the_same_model(
     reference_dir, tmp_path
 ):

@@ -126,6 +126,7 @@ def test_what_is_no_image_is_refused_in_one_line(tiny_model, make_image, tmp_pat
         (tmp_path / "missing.jpg", r"missing\.jpg cannot be read: No such file"),
         ("http://example.org/cat.jpg", "http://example.org/cat.jpg: images are not fetched"),
         (tmp_path / "cut.jpg", r"cut\.jpg cannot be read: .*damaged"),
+        (Image.open(tmp_path / "cut.jpg"), "the image cannot be read: image file is truncated"),
         (b"no picture", "the image cannot be read: it is no JPEG"),
         (animated, "the image cannot be read: it is an animated WebP"),
         (np.zeros((4, 5, 3)), r"ndarray, float64 \[4, 5, 3\].*uint8 array"),

@@ -64,9 +64,15 @@ class MeanIoU(evaluate.Metric):
             features=datasets.Features(sides),
         )
 
-    def add(self, *, prediction=None, reference=None) -> None:
-        """Counts the pixels of one mask, `[height, width]`."""
-        self._pairs.add(prediction, reference)
+    def add(self, *, prediction=None, reference=None, predictions=None, references=None) -> None:
+        """Counts the pixels of one mask, `[height, width]`.
+
+        `evaluate.combine` and its guides call the arguments by their plural names.
+        """
+        self._pairs.add(
+            prediction if predictions is None else predictions,
+            reference if references is None else references,
+        )
 
     def add_batch(self, *, predictions=None, references=None) -> None:
         """Counts the pixels of several masks.

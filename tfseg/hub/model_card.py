@@ -25,6 +25,8 @@ _METRICS = {
 }
 # Flags that name machines and folders rather than what was computed.
 _PLACES = ("data_dir", "data_service", "tpu")
+_FILES = ("--id2label", "--label_map", "--segments_info")
+_HUB_FILE = re.compile(r"[\w.-]+/[\w.-]+:[^:]+")  # as --id2label takes it
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -129,7 +131,7 @@ def model_card(
         results=_results_table(metrics),
         classes=_class_table(names, metrics),
         repo=PLACEHOLDER,
-        flags=_public_flags(flags),
+        flags=_public_flags(flags, base_model),
     )
     metadata = _metadata(metrics, dataset, split, base_model)
     return str(ModelCard(f"---\n{metadata.to_yaml()}\n---\n{body}"))
@@ -137,7 +139,7 @@ def model_card(
 
 def name_repository(path: Path, repo_id: str) -> None:
     """Writes the name of a repository, `owner/name`, into a card, which a new file replaces."""
-    files.write_atomically(path, path.read_text().replace(PLACEHOLDER, repo_id))
+    files.write_atomically(path, path.read_text("utf-8").replace(PLACEHOLDER, repo_id))
 
 
 def _metadata(
@@ -219,15 +221,24 @@ def _escape(name: str) -> str:
     return html.escape(" ".join(name.split()), quote=False).replace("|", "\\|")
 
 
-def _public_flags(flags: str) -> str:
+def _public_flags(flags: str, base_model: str | None = None) -> str:
     r"""Returns flags without comments, machines, and the folders above a file.
 
-    >>> _public_flags("# mine\n--dataset=folder:/home/me/camvid\n--epochs=3\n--tpu=mine")
+    >>> _public_flags("# mine\n--dataset=folder:clients/camvid\n--epochs=3\n--tpu=mine")
     '--dataset=folder:camvid\n--epochs=3'
     """
     places = tuple(f"--{name}=" for name in _PLACES)
     lines = [line for line in flags.splitlines() if not line.startswith(("#", *places))]
-    return "\n".join(
-        re.sub(r"^(--\w+=(?:folder:|hf:)?)(?:[/~]|\.\.?/|\w+://).*/(?=[^/])", r"\1", line)
-        for line in lines
-    )
+    return "\n".join(_without_folders(line, base_model) for line in lines)
+
+
+def _without_folders(flag: str, base_model: str | None) -> str:
+    name, _, value = flag.partition("=")
+    source = value.partition(":")[0]
+    if name == "--dataset" and source in ("folder", "hf"):
+        return f"{name}={source}:{_title(value)}"
+    is_file = name in _FILES and _HUB_FILE.fullmatch(value) is None
+    is_folder = name == "--init_from" and base_model is None
+    if is_file or is_folder or re.match(r"[/~]|\.\.?/|\w+://", value):
+        return f"{name}={os.path.basename(value.rstrip('/'))}"
+    return flag

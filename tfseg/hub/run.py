@@ -61,14 +61,16 @@ def _read_config(model_dir: epath.Path) -> TrainConfig:
                 f"--model_dir={model_dir} has no {name}; it takes the folder of a run whose best "
                 "weights are saved, such as runs/shapes"
             )
-    return serialization.train_config_from_json((model_dir / "config.json").read_text())
+    return serialization.train_config_from_json((model_dir / "config.json").read_text("utf-8"))
 
 
 def _unfinished_card(run: TrainConfig, model_dir: epath.Path) -> str:
     """Returns the card of a run that has not ended, and so has not written its own."""
-    names = json.loads((model_dir / "labels.json").read_text())["names"]
+    names = json.loads((model_dir / "labels.json").read_text("utf-8"))["names"]
     monitor, sign = run.training.monitor, -1 if run.training.monitor == "val_loss" else 1
-    evaluations = read_history(model_dir / "history.csv")
-    rows = [row for row in evaluations if math.isfinite(row[monitor])]
-    best = max(rows, key=lambda row: sign * row[monitor])
-    return unfinished_run_card(run, names, best, int(best["epoch"]))
+    path = model_dir / "history.csv"
+    evaluations = read_history(path) if path.exists() else []
+    rows = [row for row in evaluations if math.isfinite(row.get(monitor, math.nan))]
+    best = max(rows, key=lambda row: sign * row[monitor], default={})
+    epoch = int(best["epoch"]) if best else None
+    return unfinished_run_card(run, names, best, epoch)

@@ -33,7 +33,7 @@ def run_card(
 
 
 def unfinished_run_card(
-    config: TrainConfig, names: Sequence[str], logs: Mapping[str, float], epoch: int
+    config: TrainConfig, names: Sequence[str], logs: Mapping[str, float], epoch: int | None
 ) -> str:
     """Returns the card of a run that has not ended.
 
@@ -41,12 +41,13 @@ def unfinished_run_card(
         config: The resolved configuration.
         names: The classes, by class id.
         logs: Metrics of the best epoch so far, as in `history.csv`: `val_mean_iou` and its like.
-        epoch: That epoch, from 1.
+        epoch: That epoch, from 1; None if it is not known, as before the first row of the history.
     """
     metrics = {
         name.removeprefix("val_"): float(value)
         for name, value in logs.items()
         if name.startswith("val_")
     }
-    note = f"The training has not ended: these are the weights after epoch {epoch}."
+    when = "of its first evaluation" if epoch is None else f"after epoch {epoch}"
+    note = f"The training has not ended: these are the weights {when}."
     return run_card(config, names, metrics, note=note)

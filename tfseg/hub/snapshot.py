@@ -18,8 +18,8 @@ def take(folder: epath.PathLike) -> Path:
 
     tfseg never changes a file but renames another one into its place, so on a local disk hard links
     keep the old content at no cost. They stand beside `folder`, under a name that the next start of
-    the run clears up if this process is killed. Files elsewhere are copied to the folder for
-    temporary files.
+    the run clears up if this process is killed. Files elsewhere, and those beside which nothing may
+    be written, are copied to the folder for temporary files.
 
     Args:
         folder: Local or `gs://` folder; what lies deeper in it is left out.
@@ -28,11 +28,7 @@ def take(folder: epath.PathLike) -> Path:
         OSError: A file cannot be read, or the disk is full.
     """
     folder = epath.Path(folder)
-    if files.is_local(folder):
-        target = Path(os.fspath(files.temporary_beside(folder)))
-        target.mkdir()
-    else:
-        target = Path(tempfile.mkdtemp(prefix="tfseg-"))
+    target = _make_target(folder)
     try:
         for path in folder.iterdir():
             if path.is_file() and not files.is_temporary(path):
@@ -41,6 +37,15 @@ def take(folder: epath.PathLike) -> Path:
         discard(target)
         raise
     return target
+
+
+def _make_target(folder: epath.Path) -> Path:
+    if files.is_local(folder):
+        target = Path(os.fspath(files.temporary_beside(folder)))
+        with contextlib.suppress(OSError):  # The run of somebody else may only be read.
+            target.mkdir()
+            return target
+    return Path(tempfile.mkdtemp(prefix="tfseg-"))
 
 
 def _link_or_copy(path: epath.Path, target: Path) -> None:

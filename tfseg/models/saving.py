@@ -76,7 +76,8 @@ def _check_same_model(
 def _model_facts(config: SegformerConfig) -> dict[str, Any]:
     """Returns what a configuration says about the model, as it would be read from its file."""
     # Keys that this release of transformers does not know come from another one.
-    known = SegformerConfig().to_dict().keys() - _ABOUT_THE_FILE | {"palette"}
+    # Colours are no part of the model: a folder keeps those that it was written with.
+    known = SegformerConfig().to_dict().keys() - _ABOUT_THE_FILE
     values = SegformerConfig.from_dict(json.loads(json.dumps(config.to_dict()))).to_dict()
     return {name: value for name, value in values.items() if name in known}
 

@@ -25,11 +25,11 @@ _PICTURES = {
         "Training curves",
         "The dotted line marks the best mean IoU.",
     ),
-    "classes.png": ("IoU of each class", "Whiskers are 95 % intervals over the images."),
+    "classes.png": ("IoU of each class", "Whiskers, if any, are 95 % intervals over the images."),
     "predictions.png": (
         "Predictions",
-        "The best, median and worst images of the eval split by their own mean IoU. In the last "
-        "column wrong pixels are dark red and void ones white.",
+        "The line above each row names the image, and its own mean IoU if that is known. In the "
+        "last column wrong pixels are dark red and void ones white.",
     ),
     "confusion_matrix.png": (
         "Confusion matrix",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import tempfile
+import time
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from tfseg.serving import outputs, segmentation
 from tfseg.serving.prediction import count_classes
 
 _OPACITY = 0.5  # of the class colours at first
-_KEPT_SECONDS = 3600  # Gradio deletes uploaded images after an hour, and all when it ends.
+_KEPT_SECONDS = 3600  # Uploaded images and masks are deleted after an hour, and all at the end.
 _CELL = "border:none;padding:0.2em 1em 0.2em 0"
 _NO_IMAGE = "Upload a JPEG or PNG image to see its classes."
 
@@ -115,6 +116,7 @@ def _show(
     labels = model.labels
     pixels = segmentation.read_pixels(path, model.preprocessing.apply_exif)
     class_map = segmentation.predict_class_map(pixels, model)
+    _remove_old(folder)
     mask = epath.Path(tempfile.mkdtemp(dir=folder)) / (
         epath.Path(path).stem + outputs.SUFFIXES["classes"]
     )
@@ -125,6 +127,12 @@ def _show(
         render_legend(class_map, labels),
         gradio.DownloadButton(value=str(mask), interactive=True),
     )
+
+
+def _remove_old(folder: epath.Path) -> None:
+    for path in folder.iterdir():
+        if time.time() - path.stat().mtime > _KEPT_SECONDS:
+            path.rmtree(missing_ok=True)
 
 
 def render_legend(class_map: np.ndarray, labels: LabelSpec) -> str:

@@ -130,8 +130,7 @@ def read_pixels(image: Any, apply_exif: bool) -> np.ndarray:
     if isinstance(image, str | os.PathLike | bytes):
         return _decode(image, apply_exif)
     if isinstance(image, Image.Image):
-        upright = ImageOps.exif_transpose(image) if apply_exif else image
-        return np.asarray(upright.convert("RGB"))
+        return _convert(image, apply_exif)
     pixels = np.asarray(image)
     is_image = pixels.dtype == np.uint8 and pixels.size > 0
     if not is_image or (pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4))):
@@ -141,6 +140,14 @@ def read_pixels(image: Any, apply_exif: bool) -> np.ndarray:
             "[height, width, 3]"
         )
     return np.asarray(Image.fromarray(pixels).convert("RGB"))
+
+
+def _convert(image: Image.Image, apply_exif: bool) -> np.ndarray:
+    try:  # PIL decodes a file only now.
+        upright = ImageOps.exif_transpose(image) if apply_exif else image
+        return np.asarray(upright.convert("RGB"))
+    except OSError as error:
+        raise UserError(f"the image cannot be read: {error}") from error
 
 
 def _decode(image: str | os.PathLike | bytes, apply_exif: bool) -> np.ndarray:

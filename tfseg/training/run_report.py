@@ -86,14 +86,15 @@ def predict_examples(model: Segformer, split: Split, counts: np.ndarray | None) 
         counts: See `build_content`.
     """
     served = ServingModule(model)
-    predictions = []
-    for position, caption in choose_examples(counts, split.num_examples):
-        (example,) = split.select([position]).examples.as_numpy_iterator()
+    captions = dict(choose_examples(counts, split.num_examples))
+    positions = sorted(captions)  # in the order in which the split is read
+    predictions = {}
+    examples = split.select(positions).examples.as_numpy_iterator()
+    for position, example in zip(positions, examples, strict=True):
         class_map = served.predict_images(example["image"][None])["class_map"][0].numpy()
-        name = example["name"].decode(errors="replace")
-        caption = f"{name} {caption}".strip()
-        predictions.append(Prediction(example["image"], example["mask"], class_map, caption))
-    return predictions
+        caption = f"{example['name'].decode(errors='replace')} {captions[position]}".strip()
+        predictions[position] = Prediction(example["image"], example["mask"], class_map, caption)
+    return [predictions[position] for position in captions]
 
 
 def choose_examples(counts: np.ndarray | None, num_examples: int) -> list[tuple[int, str]]:
