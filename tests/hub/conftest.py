@@ -13,7 +13,7 @@ NAMES = ("sky", "road")
 def config():
     """A resolved configuration."""
     return TrainConfig(
-        data=DataConfig(dataset="folder:/home/me/streets", eval_split="val", image_size=(64, 96)),
+        data=DataConfig(dataset="folder:/disk/me/streets", eval_split="val", image_size=(64, 96)),
         model=ModelConfig(init_from="scratch"),
     )
 

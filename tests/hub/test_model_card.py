@@ -104,7 +104,7 @@ def test_first_weights_from_the_hub_are_the_base_model(config):
     assert "https://huggingface.co/nvidia/mit-b0" in card.text
 
 
-@pytest.mark.parametrize("init_from", ["scratch", "models/mine", "/home/me/models/mine/"])
+@pytest.mark.parametrize("init_from", ["scratch", "models/mine", "/disk/me/models/mine/"])
 def test_a_local_checkpoint_is_no_base_model(config, init_from):
     card = make_card(dataclasses.replace(config, model=ModelConfig(init_from=init_from)))
     assert card.data.base_model is None
@@ -125,7 +125,7 @@ def test_a_data_set_of_the_hub_is_linked(config, tmp_path, monkeypatch):
     [
         ("oxford_iiit_pet:4.0.0", "oxford_iiit_pet:4.0.0", "oxford_iiit_pet-4.0.0"),
         ("tfds:my_data:1.0.0", "my_data:1.0.0", "my_data-1.0.0"),
-        ("hf:/home/me/saved", "saved", "saved"),
+        ("hf:/disk/me/saved", "saved", "saved"),
         ("folder:../Some Streets/", "Some Streets", "some-streets"),
     ],
 )
@@ -152,8 +152,8 @@ def test_flags_are_given_without_the_folders_and_machines_of_who_trained(config)
     config = dataclasses.replace(
         config,
         data=DataConfig(
-            dataset="folder:/home/me/streets",
-            data_dir="/home/me/tfds",
+            dataset="folder:/disk/me/streets",
+            data_dir="/disk/me/tfds",
             id2label="~/secret/names.json",
             label_map="../me/map.json",
             eval_split="val",
@@ -161,7 +161,7 @@ def test_flags_are_given_without_the_folders_and_machines_of_who_trained(config)
         ),
         train_data=TrainDataConfig(data_service="grpc://10.0.0.1:5000"),
         model=ModelConfig(init_from="gs://bucket/me/weights"),
-        run=dataclasses.replace(config.run, model_dir="/home/me/runs/x", tpu="my-tpu"),
+        run=dataclasses.replace(config.run, model_dir="/disk/me/runs/x", tpu="my-tpu"),
         hub=HubConfig(push_to_hub=True, hub_model_id="anna/x"),
     )
     text = make_card(config).text

@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfseg.data import images, masks
+from tfseg.data import jpeg_markers, masks
 from tfseg.data.labels import LabelSpec
 from tfseg.data.split import Split
 from tfseg.errors import UserError
@@ -52,8 +52,8 @@ def naming_bad_examples() -> Iterator[None]:
                 f"{_BEGIN}{_unescape(fault)}; repair it, or --on_bad_example=skip to go on without "
                 "it"
             ) from error
-        if images.CUT_OFF in error.message:
-            reason = images.CUT_OFF
+        if jpeg_markers.CUT_OFF in error.message:
+            reason = jpeg_markers.CUT_OFF
         elif _DECODER.search(error.message):
             reason = _PIPELINE.sub("", error.message.partition("\n")[0])
         else:

@@ -74,7 +74,6 @@ def decode_with_mask(
     return image, exif.turn_mask(mask, image, image_bytes) if apply_exif else mask
 
 
-CUT_OFF = "the end of a JPEG file is missing"
 _DAMAGED = "it is no JPEG, PNG, BMP, GIF or WebP, or it is damaged"
 _BMP_HEAD_BYTES = 30  # up to the number of bits per pixel
 _ANIMATED = "it is an animated WebP; save one of its frames as a PNG"
@@ -86,7 +85,7 @@ def _is_animated_webp(data: bytes) -> bool:
 
 
 def _decode_jpeg(image_bytes: tf.Tensor | bytes, apply_exif: bool) -> tf.Tensor:
-    whole = jpeg_markers.check_end(tf.convert_to_tensor(image_bytes), CUT_OFF)
+    whole = jpeg_markers.check_end(tf.convert_to_tensor(image_bytes))
     pixels = tf.io.decode_jpeg(whole, channels=3, dct_method="INTEGER_ACCURATE")
     return exif.turn_image(pixels, image_bytes) if apply_exif else pixels
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 START_OF_IMAGE, START_OF_SCAN, APP0, APP1 = 0xFFD8, 0xFFDA, 0xFFE0, 0xFFE1
+CUT_OFF = "the end of a JPEG file is missing"
 HEAD_BYTES = 10  # of a marker, the length of its segment, and the start of its content
 
 _FILLING, _FIRST_MARKER = 0xFFFF, 0xFF01
@@ -49,7 +50,7 @@ def find_segment(
     return tf.while_loop(is_searching, go_on, (first, read_head(data, first)))
 
 
-def check_end(data: tf.Tensor, message: str) -> tf.Tensor:
+def check_end(data: tf.Tensor) -> tf.Tensor:
     """Returns the content of a JPEG file, and fails if the end of the file is missing.
 
     libjpeg finds that too, but prints a line of its own about it. Nearly every file ends with the
@@ -57,22 +58,22 @@ def check_end(data: tf.Tensor, message: str) -> tf.Tensor:
     then searched behind the first segments, because a thumbnail among them has an end of its own.
 
     Raises:
-        tf.errors.InvalidArgumentError: The end is missing; the error holds the message.
+        tf.errors.InvalidArgumentError: The end is missing; the error holds `CUT_OFF`.
     """
-
-    # If this were inlined, each of its operations would cost every file a little time.
-    @tf.function(
-        input_signature=[tf.TensorSpec([], tf.string)],
-        autograph=False,
-        experimental_attributes={"_noinline": True},
-    )
-    def search_end(data: tf.Tensor) -> tf.Tensor:
-        with tf.control_dependencies([tf.debugging.Assert(_has_end(data), [message])]):
-            return tf.identity(data)
-
     end = tf.maximum(tf.strings.length(data) - len(_END_OF_IMAGE), 0)
     ends_as_usual = tf.strings.substr(data, end, len(_END_OF_IMAGE)) == _END_OF_IMAGE
-    return tf.cond(ends_as_usual, lambda: data, lambda: search_end(data))
+    return tf.cond(ends_as_usual, lambda: data, lambda: _search_end(data))
+
+
+# If this were inlined, each of its operations would cost every file a little time.
+@tf.function(
+    input_signature=[tf.TensorSpec([], tf.string)],
+    autograph=False,
+    experimental_attributes={"_noinline": True},
+)
+def _search_end(data: tf.Tensor) -> tf.Tensor:
+    with tf.control_dependencies([tf.debugging.Assert(_has_end(data), [CUT_OFF])]):
+        return tf.identity(data)
 
 
 def _has_end(data: tf.Tensor) -> tf.Tensor:

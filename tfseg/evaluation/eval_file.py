@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 
 from tfseg.errors import UserError
+from tfseg.evaluation.evaluator import without_nan
 from tfseg.evaluation.image_counts import TRUE
 
 
@@ -35,8 +36,8 @@ class ImageRecord:
         that are true, and that are predicted. Classes that are neither true nor predicted are left
         out. A nan of the facts becomes null, because JSON has no nan.
         """
-        head = {name: _without_nan(value) for name, value in facts.items()}
-        lines = json.dumps({**head, "classes": list(self.classes)}, indent=2)
+        head = {**without_nan(facts), "classes": list(self.classes)}
+        lines = json.dumps(head, indent=2)
         images = ",\n".join(
             f"    {json.dumps(name)}: {json.dumps(_present(counts), separators=(',', ':'))}"
             for name, counts in zip(self.names, self.counts, strict=True)
@@ -114,7 +115,3 @@ def read(path: str) -> ImageRecord:
 def _present(counts: np.ndarray) -> dict[int, list[int]]:
     present = np.flatnonzero(counts.any(axis=0))
     return {int(class_id): counts[:, class_id].tolist() for class_id in present}
-
-
-def _without_nan(value: Any) -> Any:
-    return None if isinstance(value, float) and np.isnan(value) else value

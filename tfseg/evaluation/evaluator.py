@@ -277,8 +277,12 @@ class Evaluator:
 
 def metrics_to_json(metrics: Mapping[str, Any]) -> str:
     """Returns metrics as JSON text. A nan becomes null, because JSON has no nan."""
-    clean = {
+    return json.dumps(without_nan(metrics), indent=2) + "\n"
+
+
+def without_nan(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns metrics with None in the place of nan."""
+    return {
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in metrics.items()
     }
-    return json.dumps(clean, indent=2) + "\n"

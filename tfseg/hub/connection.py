@@ -25,7 +25,11 @@ Result = TypeVar("Result")
 
 
 class _LimitedAdapter(requests.adapters.HTTPAdapter):
-    """Ends a request whose server sends nothing for `ANSWER_SECONDS`."""
+    """Ends a request whose server sends nothing for `ANSWER_SECONDS`.
+
+    What does not go through `requests` has no such limit: the transfer of large files by hf_xet. A
+    training does not wait for it without end, see `background.LAST_UPLOAD_SECONDS`.
+    """
 
     def send(self, request, *args, timeout=None, **keywords):
         return super().send(request, *args, timeout=timeout or ANSWER_SECONDS, **keywords)

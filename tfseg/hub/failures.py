@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import os
 import time
 from collections.abc import Iterator
 
+import huggingface_hub
 import requests
+from huggingface_hub import constants
 
 from tfseg.errors import UserError
 
@@ -109,8 +112,6 @@ def _server_message(error: BaseException) -> str:
 
 
 def _without_token(text: str) -> str:
-    import huggingface_hub
-
     token = huggingface_hub.get_token()
     if token:
         text = text.replace(token, "<token>")
@@ -118,8 +119,6 @@ def _without_token(text: str) -> str:
 
 
 def _token_source() -> str:
-    import os
-
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         if os.environ.get(name):
             return name
@@ -127,6 +126,4 @@ def _token_source() -> str:
 
 
 def _endpoint() -> str:
-    from huggingface_hub import constants
-
     return constants.ENDPOINT

@@ -63,7 +63,7 @@ def overlay(
 
 def encode_png(image: np.ndarray) -> bytes:
     """Encodes an RGB image, uint8 `[height, width, 3]`, as PNG bytes."""
-    return _encode(Image.fromarray(np.ascontiguousarray(image, np.uint8)))
+    return encode_picture(Image.fromarray(np.ascontiguousarray(image, np.uint8)))
 
 
 def encode_class_png(class_map: np.ndarray, palette: Sequence[Sequence[int]]) -> bytes:
@@ -86,7 +86,7 @@ def encode_class_png(class_map: np.ndarray, palette: Sequence[Sequence[int]]) ->
     picture = _to_gray(class_map, len(palette))
     if picture.mode == "L":
         picture.putpalette(colorize(np.arange(256)[None], palette).tobytes())
-    return _encode(picture)
+    return encode_picture(picture)
 
 
 def encode_id_png(class_map: np.ndarray, num_classes: int) -> bytes:
@@ -105,7 +105,7 @@ def encode_id_png(class_map: np.ndarray, num_classes: int) -> bytes:
     Raises:
         UserError: A value is outside 0..65535.
     """
-    return _encode(_to_gray(class_map, num_classes))
+    return encode_picture(_to_gray(class_map, num_classes))
 
 
 def _to_gray(class_map: np.ndarray, num_classes: int) -> Image.Image:
@@ -120,7 +120,8 @@ def _to_gray(class_map: np.ndarray, num_classes: int) -> Image.Image:
     return Image.fromarray(ids.astype(np.uint16 if is_deep else np.uint8))
 
 
-def _encode(picture: Image.Image) -> bytes:
+def encode_picture(picture: Image.Image) -> bytes:
+    """Encodes a PIL image as PNG bytes."""
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()

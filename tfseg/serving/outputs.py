@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from PIL import Image
 
 from tfseg import files
 from tfseg.data.labels import LabelSpec
@@ -88,7 +86,7 @@ def _encode(
     for found in result["classes"] if "masks" in outputs else ():
         mask = segmentation.to_mask(class_map, found["id"])
         name = _mask_name(found["id"], labels)
-        yield f"{SUFFIXES['masks']}/{name}", _encode_picture(mask)
+        yield f"{SUFFIXES['masks']}/{name}", visualization.encode_picture(mask)
 
 
 def _segments(class_map: np.ndarray, labels: LabelSpec) -> list[dict[str, Any]]:
@@ -99,15 +97,9 @@ def _segments(class_map: np.ndarray, labels: LabelSpec) -> list[dict[str, Any]]:
     """
     segments = segmentation.split_classes(class_map, labels.names)
     for found in segments:
-        png = _encode_picture(found["mask"].convert("1"))
+        png = visualization.encode_picture(found["mask"].convert("1"))
         found["mask"] = base64.b64encode(png).decode()
     return segments
-
-
-def _encode_picture(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def _mask_name(class_id: int, labels: LabelSpec) -> str:

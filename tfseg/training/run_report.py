@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import platform
 from typing import NamedTuple
@@ -171,10 +170,5 @@ def _version(package: str) -> str:
 
 
 def _describe_configuration(run: Run) -> dict[str, str]:
-    sections = (getattr(run.config, field.name) for field in dataclasses.fields(run.config))
-    return {
-        f"--{name}": serialization.format_value(value)
-        for section in sections
-        for name, value in dataclasses.asdict(section).items()
-        if value is not None and value != ()
-    }
+    _, *flags = serialization.flagfile_text(run.config, "").splitlines()
+    return dict(flag.split("=", 1) for flag in flags)
