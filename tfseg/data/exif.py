@@ -43,7 +43,9 @@ def read_orientation(image_bytes: tf.Tensor) -> tf.Tensor:
 def turn_image(pixels: tf.Tensor, image_bytes: tf.Tensor) -> tf.Tensor:
     """Turns the stored pixels of a JPEG file upright, as PIL's `ImageOps.exif_transpose` does.
 
-    A file without EXIF data costs 2 % of the time that a photograph of 500x400 takes to decode.
+    For photographs of 500x400, of which a fifth begin with more segments than usual, this adds
+    0.4 ms to the 0.55 ms that 2 cores take to decode one. As a function that is not inlined it
+    would add 0.8 ms, even where the orientation is not read.
 
     Args:
         pixels: uint8 `[height, width, 3]`, as they are stored.
@@ -52,12 +54,10 @@ def turn_image(pixels: tf.Tensor, image_bytes: tf.Tensor) -> tf.Tensor:
     Returns:
         uint8 `[height, width, 3]`, upright.
     """
-    turned = tf.cond(
-        _may_have_exif(image_bytes),
-        lambda: _turn_by_exif(pixels, image_bytes),
-        lambda: pixels,
+    orientation = tf.cond(
+        _may_have_exif(image_bytes), lambda: read_orientation(image_bytes), lambda: UPRIGHT
     )
-    return tf.ensure_shape(turned, [None, None, 3])
+    return tf.ensure_shape(turn(pixels, orientation), [None, None, 3])
 
 
 def turn_mask(mask: tf.Tensor, image: tf.Tensor, image_bytes: tf.Tensor) -> tf.Tensor:
@@ -111,16 +111,6 @@ def turn(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
         orientation: int32 scalar, 1 to 8. From 5 on, height and width change places.
     """
     return tf.cond(orientation == UPRIGHT, lambda: pixels, lambda: _turn(pixels, orientation))
-
-
-# If this were inlined, each of its operations would cost a file without EXIF data a little time.
-@tf.function(
-    input_signature=[tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.string)],
-    autograph=False,
-    experimental_attributes={"_noinline": True},
-)
-def _turn_by_exif(pixels: tf.Tensor, image_bytes: tf.Tensor) -> tf.Tensor:
-    return turn(pixels, read_orientation(image_bytes))
 
 
 def _turn(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:

@@ -65,12 +65,7 @@ def check_end(data: tf.Tensor) -> tf.Tensor:
     return tf.cond(ends_as_usual, lambda: data, lambda: _search_end(data))
 
 
-# If this were inlined, each of its operations would cost every file a little time.
-@tf.function(
-    input_signature=[tf.TensorSpec([], tf.string)],
-    autograph=False,
-    experimental_attributes={"_noinline": True},
-)
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def _search_end(data: tf.Tensor) -> tf.Tensor:
     with tf.control_dependencies([tf.debugging.Assert(_has_end(data), [CUT_OFF])]):
         return tf.identity(data)
